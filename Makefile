@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 quoted = '$(subst ','\'',$(1))'
-# Workers: tests wait now and then, those of processes most of the time. For one, or a debugger: make test EVERY_CORE=
+# Workers: tests wait half of the time, those of processes most of it. For one, or a debugger: make test EVERY_CORE=
 workers = --numprocesses $(shell $(PYTHON) -c 'import os; print(round($(1) * (os.cpu_count() or 1)))') --dist worksteal
-EVERY_CORE = $(call workers,1.5)
+EVERY_CORE = $(call workers,2)
 .DELETE_ON_ERROR:
 .PHONY: setup demo docs test slow-test matrix lint bench cluster-test fuzz lock clean
 

@@ -1,21 +1,23 @@
 """Counts what a poll asks of the API server and of Prometheus: `python -m bench.requests [--targets 1 10 100]`.
 
 A guard watches as many Deployments of one namespace, each with a rule on the error rate from Prometheus and one on
-unready pods, over a cluster in memory. It does so once as it is, and once with nothing shared, where each asks for
-itself. Printed are requests and queries of one poll of all targets, and the CPU for each target and poll, of which the
-cluster in memory takes a good part. Where Prometheus has values, one query more for each tells how old the
-samples are.
+unready pods, and pods that read a ConfigMap, over a cluster in memory. It does so once as it is, and once with nothing
+shared, where each asks for itself. Printed are requests and queries of one poll of all targets, and the CPU for each
+target and poll, of which the cluster in memory takes a good part. Where Prometheus has values, one query more for each
+tells how old the samples are.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 import structlog
 
@@ -32,6 +34,7 @@ from logcaster_guard.domain.rules import Action, Policy
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.services import Configuration, GuardPorts
+from logcaster_guard.engine.shared_pods import SharedPods
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.ports import Answer, Json, Kind, Request
 from tests.engine.bench import rule
@@ -41,6 +44,7 @@ from tests.fakes.cluster import NAMESPACE
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.pods import PopulatedCluster
 from tests.fakes.services import view_of
+from tests.fakes.watches import FakeWatches
 
 POLLS = 4
 RULES = [rule(action=Action.ALERT_ONLY), rule("unready", "unready_pods", 100, action=Action.ALERT_ONLY)]
@@ -59,7 +63,7 @@ class CountedCluster(PopulatedCluster):
         return await super().get(kind, namespace, name)
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
-        """As `ports.Cluster`."""
+        """As `ports.Cluster`, and for `ports.Listings`."""
         self.asked[f"list {kind}"] += 1
         return await super().list(kind, namespace, selector)
 
@@ -110,13 +114,27 @@ class UnsharedLook:
         return await self.cluster.list(kind, namespace, selector)
 
 
+def reading(deployment: Json) -> None:
+    """Let its pods read a ConfigMap."""
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["envFrom"] = [{"configMapRef": {"name": "app"}}]
+
+
 async def measured(count: int, *, shared: bool) -> tuple[float, float, float]:
     """Requests and queries of a poll, and milliseconds of CPU for each target in it."""
+    # Where nobody is known to want pods, each asks for its own.
+    with contextlib.nullcontext() if shared else mock.patch.object(SharedPods, "want"):
+        return await _measured(count, shared=shared)
+
+
+async def _measured(count: int, *, shared: bool) -> tuple[float, float, float]:
     clock = FakeClock()
     cluster = CountedCluster(clock)
     targets = [Target(f"service-{n}", NAMESPACE, f"service-{n}") for n in range(count)]
+    cluster.add(Kind.CONFIG_MAP, "app", data={"level": "info"})
     for target in targets:
         cluster.add_deployment(target.deployment, "v1")
+        cluster.change(Kind.DEPLOYMENT, target.deployment, reading)
     crowded = [NAMESPACE] if count > 1 else []
     view: ClusterView = view_of(cluster, clock, *crowded) if shared else UnsharedView(cluster, clock)
     services = SourceServices(
@@ -138,6 +156,7 @@ async def measured(count: int, *, shared: bool) -> tuple[float, float, float]:
                 SourceName.PROMETHEUS: prometheus, SourceName.KUBERNETES: KubernetesSource(cluster, view, clock)
             },
             journal=MemoryJournal(), blobs=MemoryBlobs(), channels=[], clock=clock,
+            watches=FakeWatches(cluster, clock), listings=cluster,
         ),
     )  # fmt: skip
     task = asyncio.create_task(guard.run())

@@ -403,10 +403,16 @@ class SavedSecrets(Protocol):
     async def get(self, place: str) -> Concealed:
         """What is kept in that place, checked by its digest; raises `BlobMissing`, and as `key` does."""
 
-    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+    async def keep_only(self, places: Collection[str], *, older_than: float, since: datetime) -> int:
         """Remove what is in any other place and was kept more than `older_than` seconds ago; returns how many.
 
-        Raises `JournalUnavailable`.
+        What was kept before `since` stays. Raises `JournalUnavailable`.
+        """
+
+    async def kept_before(self, since: datetime) -> Sequence[tuple[str, str]]:
+        """What was kept before then: its digest, and the object (`namespace/name`) that holds it, or the first of them.
+
+        Raises a `ClusterError`.
         """
 
 
@@ -438,7 +444,7 @@ class Database(Protocol):
         """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
 
     async def begin(self) -> MigrationSession:
-        """A session for a migration. The guard's own schema is there then."""
+        """A session for a migration, with the guard's own schema; `run` tells what else is in the way."""
 
     async def outcome(self, attempt: Attempt, epoch: int) -> Outcome:
         """How an attempt ended, for the leader of `epoch`; none of an older epoch can begin one afterwards.

@@ -130,13 +130,13 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A release became the live one between `earliest` (None: nobody knows) and `at`.
+    """The release with this `key` became the live one between `earliest` (None: nobody knows) and `at`.
 
-    `by_guard` is the run that put it there, if the guard did. `previous` is the release that was live before it, since
-    `previous_since` at the latest.
+    `by_guard` is the run that put it there, if the guard did. `previous` is the key of the release that was live before
+    it, since `previous_since` at the latest.
     """
 
-    template: str
+    key: str
     at: datetime
     earliest: datetime | None = None
     by_guard: str | None = None
@@ -157,9 +157,9 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """A person does not want the release `template` to be rolled back before `until`, in their `words`."""
+    """A person does not want the release with this `key` to be rolled back before `until`, in their `words`."""
 
-    template: str
+    key: str
     until: datetime
     words: str
 
@@ -214,7 +214,7 @@ class Ledger:
         """The releases that answer for a breach since `onset`: that of its rollout, and those that came after it."""
         rollout = self.rollout_of(onset)
         since = self.rollouts.index(rollout) if rollout is not None else 0
-        return frozenset(r.template for r in self.rollouts[since:])
+        return frozenset(r.key for r in self.rollouts[since:])
 
     def record_of(self, release: ReleaseId) -> Record | None:
         """The record of a release; of an unknown configuration the one that was live last with the template."""

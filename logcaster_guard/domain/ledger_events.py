@@ -170,15 +170,18 @@ def _configured(ledger: Ledger, event: RevisionConfigured) -> Ledger:
         # Nothing is known of it that is not of this configuration.
         del records[old]
         rollouts = tuple(_renamed(rollout, old, key) for rollout in rollouts)
-    rollouts = (*rollouts[:-1], replace(rollouts[-1], template=key))
-    if veto is not None and veto.template == old:
-        veto = replace(veto, template=key)
+    rollouts = (*rollouts[:-1], replace(rollouts[-1], key=key))
+    if veto is not None and veto.key == old:
+        veto = replace(veto, key=key)
     return replace(ledger, records=records, present=key, rollouts=rollouts, veto=veto)
 
 
 def _renamed(rollout: Rollout, old: str, key: str) -> Rollout:
-    template = key if rollout.template == old else rollout.template
-    return replace(rollout, template=template, previous=key if rollout.previous == old else rollout.previous)
+    return replace(
+        rollout,
+        key=key if rollout.key == old else rollout.key,
+        previous=key if rollout.previous == old else rollout.previous,
+    )
 
 
 def _was_bad_before(live: Record) -> bool:
@@ -262,7 +265,7 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     if event.mark is Mark.NOT_BAD:
         return _with(ledger, record.lifted)
     record = replace(record, objection=event.words or NoReasonGiven())
-    if ledger.veto is not None and ledger.veto.template == record.release.key:
+    if ledger.veto is not None and ledger.veto.key == record.release.key:
         ledger = replace(ledger, veto=None)
     return _bad(_with(ledger, record), record.release.key, event.at, MarkedBad(event.words))
 

@@ -129,6 +129,23 @@ class NameTaken(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyLeft(Message):
+    """A copy of configuration that is there, and the run that made it."""
+
+    copy: str
+    run: str
+    kind: Literal["seen.copy_left"] = "seen.copy_left"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptByAnother(Message):
+    """So many Secrets hold what Secrets held, and were kept before the journal begins that does not name them."""
+
+    count: int
+    kind: Literal["made.kept_by_another"] = "made.kept_by_another"
+
+
+@dataclass(frozen=True, slots=True)
 class HelperLeft(Message):
     """A helper that is there, and the run that made it."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from logcaster_guard.domain import ledger_events
 from logcaster_guard.domain import runs as run_domain
@@ -22,6 +23,7 @@ from logcaster_guard.domain.events import (
     OwnerResuming,
     OwnerSuspended,
     RevisionBad,
+    RevisionLive,
     RevisionMarked,
     RunAnswered,
     RunClosed,
@@ -66,7 +68,7 @@ class State:
     in the stream of a target or of a run; `counted` and `denied` are the digests of people's annotations, the denied
     ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner. `configurations` tell
     what was known last of the configuration of each target. `deferred` is what closed runs still have borrowed, by run
-    and id.
+    and id. `since` is when the first release was told of: what was kept before then, another journal knew.
     """
 
     ledgers: dict[str, Ledger] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class State:
     resuming: dict[tuple[str, str], Reason] = field(default_factory=dict)
     configurations: dict[str, ConfigurationSeen] = field(default_factory=dict)
     deferred: dict[tuple[str, str], HoldDeferred] = field(default_factory=dict)
+    since: datetime | None = None
 
     def take(self, stream: str, event: Event) -> Run | None:
         """Take in the next event; the run that it tells of, as it is then, if it tells of one.
@@ -120,6 +123,8 @@ class State:
     def _take_of_target(self, target: str, event: Event) -> None:
         self.ledgers[target] = ledger_events.extend(self.ledgers.get(target, _UNKNOWN), [event])
         match event:
+            case RevisionLive():
+                self.since = self.since or event.at
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self.triggers[target, event.rule] = event
                 self.over.discard((target, event.rule))

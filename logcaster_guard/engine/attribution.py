@@ -16,37 +16,28 @@ from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import (
     Attribution,
     Cause,
-    Comparison,
-    EditsRead,
     Level,
     Past,
     Witness,
     Yardstick,
 )
 from logcaster_guard.domain.conditions import Verdict, judge
-from logcaster_guard.domain.configuration.edits import Blame
-from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.ledger import Rollout
-from logcaster_guard.domain.ownership import PodGroup
-from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, Value
-from logcaster_guard.domain.workload import Workload, revisions_of
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.condition_history import judged, whole
 from logcaster_guard.engine.configuration_changes import edits_read
+from logcaster_guard.engine.pod_comparison import PodComparison
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Divisible, Kind
 
-_COUNTED = frozenset({"error_rate", "p95_latency"})
-"""Signals that prove nothing on a few requests."""
 _ERRORS, _CLIENT = "error_rate", "4"
-_OLD_PODS, _UNREAD_PODS = "the old pods", "the pods that have not read it"
 
 
 class Attributor:
@@ -67,7 +58,6 @@ class Attributor:
     ) -> None:
         self._target = context.target
         self._live_workload = context.live_workload
-        self._cluster = services.cluster
         self._clock = services.clock
         self._state = services.state
         self._policy = services.policy
@@ -76,6 +66,7 @@ class Attributor:
         self._triggers = triggers
         self._reader = reader
         self._revisions = revisions
+        self._pods = PodComparison(context, services, revisions)
         self._configuration = context.configuration
         self._all_targets = all_targets
         self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
@@ -85,6 +76,11 @@ class Attributor:
         self._said: dict[str, tuple[datetime, str]] = {}
         self._waiting: dict[str, tuple[datetime, float]] = {}
         self._log = structlog.get_logger().bind(target=context.target.key)
+
+    @property
+    def _witness(self) -> Witness:
+        """This target, as long as nothing else is known of it."""
+        return Witness(self._target.key, self._target.namespace)
 
     @property
     def _others(self) -> Sequence[Attributor]:
@@ -106,18 +102,12 @@ class Attributor:
         readings = self._readings(rule.signals)
         past, before = await self._past(rule, rollout, rolled)
         measures = _met(rule, readings)
-        me = Witness(
-            self._target.key,
-            self._target.namespace,
-            breaching=True,
-            onset=began,
-            rolled=rolled,
-            levels=_levels({y.signal for y in measures}, readings, before),
-        )
+        levels = _levels({y.signal for y in measures}, readings, before)
+        me = replace(self._witness, breaching=True, onset=began, rolled=rolled, levels=levels)
         edits = edits_read(self._configuration, ledger, rollout)
         asked = [o.witness(rule.signals, began, measures, alone_for=self._alone_for(rule)) for o in self._others]
         beside, others = await asyncio.gather(
-            self._beside(measures, me, workload, ledger.suspected(onset), edits), asyncio.gather(*asked)
+            self._pods.compare(measures, me, workload, ledger.suspected(onset), edits), asyncio.gather(*asked)
         )
         judged = partial(
             attribution.attributed,
@@ -130,8 +120,8 @@ class Attributor:
             indistinct=self._policy.config.attribution,
         )
         found = self._after_waiting(rule, onset, others, judged)
-        if rollout.template != ledger.present:
-            found = replace(found, began_with=ledger.records[rollout.template].name)
+        if rollout.key != ledger.present:
+            found = replace(found, began_with=ledger.records[rollout.key].name)
         self._say(rule, onset, found)
         return found
 
@@ -199,7 +189,7 @@ class Attributor:
         met = [
             t for t in triggers if judge(t.rule.condition, readings).verdict is Verdict.MET and self._triggers.has(t)
         ]
-        found = Witness(self._target.key, self._target.namespace)
+        found = self._witness
         if not met:
             return await self._recovered(found, triggers, measures, now - alone_for)
         onset, instant = min((now if t.state.onset is None else t.state.onset, self._triggers.onset(t)) for t in met)
@@ -269,7 +259,7 @@ class Attributor:
     async def _past(self, rule: Rule, rollout: Rollout, rolled: float) -> tuple[Past, Mapping[str, float]]:
         """What the rule said before the rollout, and the level of each of its signals then; looked for once."""
         previous = self._state.ledger(self._target.key).records.get(rollout.previous or "")
-        key = (rolled, rollout.template, rule)
+        key = (rolled, rollout.key, rule)
         known = self._pasts.get(rule.name)
         if known is not None and known[0] == key:
             return known[1], known[2]
@@ -322,93 +312,6 @@ class Attributor:
                 return Series(tuple(p for p in history.points if p[0] < end), history.step)
         values = self._triggers.cache.values(signal.name, start, end)
         return Series(tuple((v.at, v.number) for v in values if v.at < end), step)
-
-    # Old and new pods side by side
-
-    async def _beside(
-        self,
-        measures: Sequence[Yardstick],
-        me: Witness,
-        workload: Workload,
-        suspected: frozenset[str],
-        edits: EditsRead | None,
-    ) -> Sequence[Comparison]:
-        """Comparisons of the `suspected` releases' pods and older ones while there were both and the breach was on."""
-        target, onset = self._live_workload.known, me.onset
-        if target is None or onset is None or (edits is not None and edits.blame is not Blame.COMPARE):
-            return []
-        end = self._revisions.whole_since if workload.rolled_out and edits is None else self._clock.monotonic()
-        if end is None or end - onset < self._policy.polling.interval:
-            return []
-        if edits is not None:
-            groups = PodGroup(names=frozenset(edits.new)), PodGroup(names=frozenset(edits.old))
-            return await self._compared(measures, me, groups, (onset, end), against=_UNREAD_PODS)
-        templates = frozenset(ReleaseId.of_key(key).template for key in suspected)
-        try:
-            old = await self._releases(workload) - templates
-        except ClusterError as error:
-            self._log.warning("workload.unread", detail=str(error))
-            return []
-        if not old:
-            return []
-        groups = PodGroup(templates), PodGroup(old)
-        return await self._compared(measures, me, groups, (onset, end), against=_OLD_PODS)
-
-    async def _compared(
-        self,
-        measures: Sequence[Yardstick],
-        me: Witness,
-        groups: tuple[PodGroup, PodGroup],
-        window: tuple[float, float],
-        *,
-        against: str,
-    ) -> Sequence[Comparison]:
-        found = await asyncio.gather(*(self._one_beside(y, me, groups, window, against) for y in measures))
-        return [c for c in found if c is not None]
-
-    async def _releases(self, workload: Workload) -> frozenset[str]:
-        kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
-        revisions = revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
-        return frozenset(r.hash for r in revisions)
-
-    async def _one_beside(
-        self,
-        yardstick: Yardstick,
-        me: Witness,
-        groups: tuple[PodGroup, PodGroup],
-        window: tuple[float, float],
-        against: str,
-    ) -> Comparison | None:
-        name = yardstick.signal
-        shown, before = await self._both(name, groups, window), me.levels.get(name)
-        if shown is None or before is None:
-            return None
-        least = 0.0
-        if name in _COUNTED:
-            rates, length = await self._both("request_rate", groups, window), window[1] - window[0]
-            if rates is None or min(rates) * length < self._policy.attribution.min_requests:
-                return None
-            if name == "error_rate":
-                least = attribution.chance(shown[0], rates[0] * length, shown[1], rates[1] * length)
-        after_new, after_old = (Level(number, before.before) for number in shown)
-        return attribution.compared(
-            yardstick, after_new, after_old, against=against, policy=self._policy.attribution, least=least
-        )
-
-    async def _both(
-        self, name: str, groups: tuple[PodGroup, PodGroup], window: tuple[float, float]
-    ) -> tuple[float, float] | None:
-        """The signal of the new pods and of the old ones; None unless both are known."""
-        one, other = [await self._portion(name, group, window) for group in groups]
-        return None if one is None or other is None else (one, other)
-
-    async def _portion(self, name: str, group: PodGroup, window: tuple[float, float]) -> float | None:
-        signal, target = self._signals.get(name), self._live_workload.known
-        source: object = None if signal is None else self._sources.get(signal.source)
-        if signal is None or target is None or not isinstance(source, Divisible):
-            return None
-        reading = await source.portion(target, signal, group, *window)
-        return reading.number if isinstance(reading, Value) else None
 
     def _say(self, rule: Rule, onset: datetime, found: Attribution) -> None:
         if self._said.get(rule.name) == (onset, found.cause):

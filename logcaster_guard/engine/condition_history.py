@@ -8,10 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain import triggers
-from logcaster_guard.domain.conditions import judge
+from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Signal, SourceName, Value
-from logcaster_guard.domain.triggers import Sample, TriggerState
+from logcaster_guard.domain.triggers import Change, Sample, TriggerState
 from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.ports import Source
 
@@ -30,6 +30,36 @@ class ConditionHistory:
         self._signals = signals
         self._sources = sources
         self._interval = interval
+
+    async def advance(
+        self,
+        rule: Rule,
+        before: TriggerState,
+        judgement: Judgement,
+        *,
+        now: float,
+        staleness: float,
+        fresh: bool,
+        credit_from: float,
+    ) -> tuple[TriggerState, Sequence[Change]]:
+        """The state after an evaluation at `now`, with what range data says of the time that nobody looked at.
+
+        `fresh`: each reading was taken for this evaluation. Nothing before `credit_from` is credited.
+        """
+        changes: list[Change] = []
+        state = before
+        if judgement.verdict is Verdict.MET:
+            since = state.unproven_since(now, staleness)
+            if since is not None:
+                state = await self.backfill(rule, state, since, now)
+                if state.onset != before.onset:
+                    changes.append(Change.PENDING)
+        state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
+        if change is Change.PENDING:
+            changes.append(change)
+            state = await self.refine(rule, state, now, hole=staleness, credit_from=credit_from)
+            state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
+        return state, [*changes, change] if change is not None else changes
 
     async def samples(self, rule: Rule, start: float, end: float, step: float) -> Sequence[Sample]:
         """The condition at each `step` from `start` to `end`, both included; empty if a source keeps no past or fails.

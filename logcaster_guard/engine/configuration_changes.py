@@ -92,7 +92,7 @@ class ConfigurationChanges:
 def edits_read(seen: TargetConfiguration, ledger: Ledger, rollout: Rollout) -> EditsRead | None:
     """Who has read the edits that the present release's rollout consists of; None where it consists of none."""
     live, before = ledger.live, ledger.records.get(rollout.previous or "")
-    if live is None or before is None or rollout.template != ledger.present or before.template != live.template:
+    if live is None or before is None or rollout.key != ledger.present or before.template != live.template:
         return None
     of_it = [(edit, readers) for edit, readers in seen.edits() if _brought(seen, edit, live, before)]
     new = {pod for _, readers in of_it for pod in readers.new}

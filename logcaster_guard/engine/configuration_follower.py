@@ -40,7 +40,7 @@ class ConfigurationFollower:
         clock, policy = services.clock, services.policy
         self._target = target
         self._objects = objects
-        self._pods = FollowedPods(services.cluster, objects, clock)
+        self._pods = FollowedPods(services.cluster, objects)
         self._memory = RememberedConfiguration(target.key, services.state, objects.manifests, clock)
         self._state = services.state
         self._clock = clock
@@ -58,11 +58,11 @@ class ConfigurationFollower:
         async with self._looking:
             await self._look(workload)
 
-    async def _look_at_pods(self) -> None:
+    async def _look_at_pods(self, begun: int) -> None:
         """List the pods at once, so that one which is new after that has surely read the edit; a look tells of it."""
         async with self._looking:
             if self._workload is not None:
-                await self._pods.look(self._workload)
+                await self._pods.look(self._workload, after=begun)
 
     async def _look(self, workload: Workload) -> None:
         if not self._loaded:

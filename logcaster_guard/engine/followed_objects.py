@@ -16,6 +16,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unav
 from logcaster_guard.engine.followed_object import FollowedObject, Moment
 from logcaster_guard.engine.guard_counters import Counters
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.shared_pods import SharedPods
 from logcaster_guard.engine.tasks import LoopTasks
 from logcaster_guard.engine.watchdog import Watchdog
 from logcaster_guard.kept_manifests import KeptManifests
@@ -49,7 +50,8 @@ class FollowedObjects:
         self._log = structlog.get_logger()
         self._lines = RecurringLog(clock)
         self._told: dict[ConfigObject, str] = {}
-        self._on_edit: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._on_edit: dict[str, Callable[[int], Awaitable[None]]] = {}
+        self.pods = SharedPods(self._list_pods, clock)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -68,14 +70,18 @@ class FollowedObjects:
         """What is known of the object; None where nobody needs it."""
         return self._objects.get(one)
 
-    def on_edit(self, target: str, look: Callable[[], Awaitable[None]]) -> None:
-        """Call `look`, which may raise a `ClusterError`, at each edit of an object that the target needs."""
+    def on_edit(self, target: str, look: Callable[[int], Awaitable[None]]) -> None:
+        """Call `look`, which may raise a `ClusterError`, at each edit of an object that the target needs.
+
+        It is told how many lists of pods had been begun when the edit was seen: none of these will do.
+        """
         self._on_edit[target] = look
 
     def want(
         self, target: str, objects: Collection[ConfigObject], resume: Callable[[FollowedObject], None]
     ) -> None:  # fmt: skip
         """From now on the target needs these objects, and no others; `resume` tells one that is new what was known."""
+        self.pods.want(target, next((one.namespace for one in objects), None))
         for one in set(objects) - self._objects.keys():
             self._objects[one] = made = FollowedObject(one, self._volatile)
             resume(made)
@@ -99,7 +105,7 @@ class FollowedObjects:
         """Look at an object beside its watch, so that it is known to have stood still; raises a `ClusterError`."""
         await self._list(one)
 
-    async def pods(self, namespace: str, selector: str, version: str = "") -> tuple[list[Json], str]:
+    async def _list_pods(self, namespace: str, selector: str, version: str) -> tuple[list[Json], str]:
         """A list of pods, and its resourceVersion: empty where that tells no order with what is followed.
 
         Etcd may keep kinds apart, which two lists of an object around the first one of pods show. Raises as
@@ -150,9 +156,10 @@ class FollowedObjects:
 
     async def _look_at_pods(self, followed: FollowedObject) -> None:
         """The sooner, the fewer pods come between the edit and the next look, of which it is unclear what they read."""
+        begun = self.pods.begun
         for look in [self._on_edit[target] for target in sorted(followed.users) if target in self._on_edit]:
             with contextlib.suppress(ClusterError):
-                await look()
+                await look(begun)
 
     def _take(self, followed: FollowedObject, event: WatchEvent) -> bool:
         """Whether it is an edit of an object whose content counts."""

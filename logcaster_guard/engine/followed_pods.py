@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain.configuration.pod_starts import PodSeen, PodsSeen
-from logcaster_guard.domain.configuration.spans import Look
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.engine.followed_objects import FollowedObjects
-from logcaster_guard.ports import Clock, Json, Kind, Reads
+from logcaster_guard.ports import Json, Kind, Reads
 
 _WORKLOADS = 2
 """Workloads whose pods are remembered: environments take turns."""
@@ -22,34 +21,31 @@ class FollowedPods:
     list, None before the first.
     """
 
-    def __init__(self, reads: Reads, objects: FollowedObjects, clock: Clock) -> None:
+    def __init__(self, reads: Reads, objects: FollowedObjects) -> None:
         self._reads = reads
         self._objects = objects
-        self._clock = clock
         self.seen: dict[str, PodsSeen] = {}
         self.looked: float | None = None
         self._workload = ""
         self._owners: dict[str, str] = {}
         self._templates: dict[str, str] = {}
 
-    async def look(self, workload: Workload) -> None:
-        """List the pods; raises a `ClusterError`."""
-        asked = self._clock.monotonic()
-        items, version = await self._objects.pods(workload.namespace, _selector(workload))
-        look = Look(version, asked, self._clock.monotonic())
+    async def look(self, workload: Workload, *, after: int | None = None) -> None:
+        """See the pods as `SharedPods.listed` shows them; raises a `ClusterError`."""
+        items, look = await self._objects.pods.listed(workload.namespace, _selector(workload), after=after)
         before = self.seen.pop(workload.uid, PodsSeen())
         self.seen[workload.uid] = before.listed(items, look)
         self.seen = dict(list(self.seen.items())[-_WORKLOADS:])
         self._workload = workload.uid
         self._templates = await self._templates_of(workload, items)
-        self.looked = asked
+        self.looked = look.asked
 
     async def look_back(self, workload: Workload, version: str) -> None:
         """Tell the pods that were there at this resourceVersion from those that came later, if that is still known.
 
         Raises a `ClusterError`.
         """
-        items, then = await self._objects.pods(workload.namespace, _selector(workload), version)
+        items, then = await self._objects.pods.as_of(workload.namespace, _selector(workload), version)
         if then == version and workload.uid in self.seen:
             self.seen[workload.uid] = self.seen[workload.uid].listed_as_of(items, version)
 

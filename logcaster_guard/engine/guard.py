@@ -13,6 +13,7 @@ import structlog
 from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.configuration.kept import secrets_among
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.leadership import Role
@@ -38,15 +39,17 @@ from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector, during
+from logcaster_guard.engine.left_copies import LeftCopies
+from logcaster_guard.engine.left_secrets import LeftSecrets, known_since
 from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problem_tracker import Problems
+from logcaster_guard.engine.read_model import Parts, ReadModel
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
-from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch_factory import WatchFactory
@@ -97,6 +100,7 @@ class Guard:
         self._channels = ports.channels
         self.blobs = CountedBlobs(ports.blobs)
         self._manifests = KeptManifests(self.blobs, ports.saved_secrets)
+        self._kept_kinds = [kind for kind in ConfigKind if self._manifests.keeps(kind)]
         self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._configuration = configuration
         self.authority = authority
@@ -109,7 +113,13 @@ class Guard:
         self.journal = None if ports.journal is None else CountedJournal(ports.journal)
         places = {target.namespace for target in configuration.targets}
         self.journal_down = JournalDownNotifier(
-            self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places
+            self.journal,
+            self.blobs,
+            ports.channels,
+            ports.cluster,
+            ports.clock,
+            namespaces=places,
+            copied=self._kept_kinds,
         )
         if journal_fault:
             self.journal_down.lost(journal_fault)
@@ -133,7 +143,9 @@ class Guard:
         handlers = self._handlers(services, inspector)
         self.executor = executor = Executor(self.state, clock, handlers, hub=hub, listener=services.inbox)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
-        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
+        copies = LeftCopies(cluster, clock, self._kept_kinds)
+        self._left_secrets = LeftSecrets(self._manifests.secrets, self._needed_secrets, clock)
+        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers, copies=copies)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
         )
@@ -369,7 +381,11 @@ class Guard:
     async def sweep(self) -> None:
         """Clear away what guards that are gone have left behind, whatever it is."""
         await self.sweeper.sweep()
-        await self.sweeper.look_for_claims(await self._suspensions.sweep())
+        left = await self._left_secrets.claims(self.state.since)
+        told_to = {t.namespace: t.key for t in reversed(self._configuration.targets)}
+        first = self._configuration.targets[0].key
+        claims = [(told_to.get(namespace, first), claim) for namespace, claim in left]
+        await self.sweeper.look_for_claims([*await self._suspensions.sweep(), *claims])
         if self._term is not None:
             with contextlib.suppress(JournalUnavailable):
                 await self.executor.catch_up()
@@ -402,21 +418,30 @@ class Guard:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""
         if not self.state.loaded or not self.state.available or (self._term is not None and self._term.over):
             return
-        policy = self._configuration.policy
-        needed = self.state.releases_to_keep(policy.ledger)
         try:
-            of_records = secrets_among(needed)
-            kept = await blobs_to_keep(self.blobs, needed - of_records, policy.snapshots, self._clock.now())
-            secrets = of_records | secrets_among(kept)
-            removed = await self.blobs.keep_only(kept - secrets, older_than=_YOUNG)
+            kept, secrets = await self._needed()
+            removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
             if self._manifests.secrets is not None:
-                removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG)
+                since = known_since(self.state.since, self._clock.now())
+                removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG, since=since)
+                self._left_secrets.forget()
         except (ClusterError, JournalUnavailable) as error:
             structlog.get_logger().error(
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
             )
             return
-        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept | secrets))
+        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept) + len(secrets))
+
+    async def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The blobs that stay, and the places of what Secrets held. Raises `ClusterError` and `JournalUnavailable`."""
+        policy = self._configuration.policy
+        needed = self.state.releases_to_keep(policy.ledger)
+        secrets = secrets_among(needed)
+        kept = await blobs_to_keep(self.blobs, needed - secrets, policy.snapshots, self._clock.now())
+        return kept - secrets_among(kept), secrets | secrets_among(kept)
+
+    async def _needed_secrets(self) -> frozenset[str]:
+        return (await self._needed())[1]
 
     async def compact_journal(self) -> None:
         """Let go of what no decision can need any more, if this guard acts."""

@@ -14,14 +14,18 @@ from datetime import datetime
 import structlog
 
 from logcaster_guard import messages
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.provenance import RUN
+from logcaster_guard.domain.provenance_reasons import CopyLeft
+from logcaster_guard.engine import left_copies
 from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize
+from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize, Json
 from logcaster_guard.steps import remove_helper
 
 _STREAM = "alarm"
@@ -34,7 +38,8 @@ _LOOK_FOR_LEFT = 60.0
 class JournalDownNotifier:
     """Looks after journal and blobs while the guard runs; `journal` is None where there was none to begin with.
 
-    `stranded` are the helpers that some run has left in the target's `namespaces`, while nobody can carry that run on.
+    `stranded` are the helpers and the copies of configuration of the kinds `copied` that some run has left in the
+    targets' `namespaces`, while nobody can carry that run on.
     """
 
     def __init__(
@@ -46,12 +51,14 @@ class JournalDownNotifier:
         clock: Clock,
         *,
         namespaces: Collection[str],
+        copied: Collection[ConfigKind] = (),
     ) -> None:
         self._journal = journal
         self._blobs = blobs
         self._cluster = cluster
         self._clock = clock
         self._namespaces = sorted(set(namespaces))
+        self._copied = sorted(copied)
         self._kept = _Kept()
         self._outbox = Outbox(self._kept, channels, clock)
         self._lost = asyncio.Event()
@@ -85,15 +92,18 @@ class JournalDownNotifier:
             await self._clock.sleep_until(self._clock.monotonic() + _LOOK_FOR_LEFT)
 
     async def _look_for_left(self) -> Reason:
-        """Find the helpers that are there; returns why they could not be looked for, empty if they could."""
+        """Find what is there; returns why it could not be looked for, empty if it could."""
         found: list[Message] = []
         try:
             for namespace in self._namespaces:
                 found += await remove_helper.left(self._cluster, namespace)
+                for kind in self._copied:
+                    copies = await left_copies.left(self._cluster, kind, namespace)
+                    found += [CopyLeft(f"{kind} {namespace}/{c['metadata']['name']}", _run(c)) for c in copies]
         except ClusterError as error:
             self._log.warning("helper.left", detail=str(error))
             return error.reason
-        for left in [helper for helper in found if helper not in self.stranded]:
+        for left in [one for one in found if one not in self.stranded]:
             self._log.warning("run.stranded", detail=english().text(left))
         self.stranded = found
         return ""
@@ -122,6 +132,10 @@ class JournalDownNotifier:
     async def _tell(self, notice: Notice) -> None:
         await self._kept.append(_STREAM, [NoticeQueued(notice.at, notice)], len(await self._kept.read(_STREAM)))
         self._outbox.wake(_STREAM)
+
+
+def _run(raw: Json) -> str:
+    return str((raw["metadata"].get("annotations") or {}).get(RUN, ""))
 
 
 class _Kept:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -212,6 +213,11 @@ class JournalState:
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
         return self._state.last_closed.get(target)
+
+    @property
+    def since(self) -> datetime | None:
+        """When the journal first told of a release; None while it tells of none."""
+        return self._state.since
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
         """Digests of the blobs that a rollback may need; see the function of that name."""

@@ -78,16 +78,16 @@ class RememberedConfiguration:
         """
         if not self._state.available:
             return
+        now = self._clock.monotonic()
         kept = {
             f.object: found
             for f in objects
-            if f.versions is not None and (found := remembered_object(f.versions, f.blobs, f.changes)) is not None
+            if f.versions is not None and (found := remembered_object(f.versions, f.blobs, f.changes, now)) is not None
         }
         contents = {one: [v.resource_version for v in found.versions] for one, found in kept.items()}
         # What is in transition is recorded with what it leads to: pods may come and go at each look.
         configuration = state.configuration if isinstance(state, Known) else self._told[1]
         told = (contents, configuration, {one: found.touched for one, found in kept.items()})
-        now = self._clock.monotonic()
         if told == self._told or (told[:2] == self._told[:2] and now - self._told_at < LEAST):
             return
         known = Remembered(kept, pods)
@@ -111,7 +111,7 @@ class RememberedConfiguration:
             found, places[version.resource_version] = loaded
             versions.insert(0, Version(found, version.resource_version, version.came, version.gap))
         if versions:
-            kept = ObjectVersions(tuple(versions), known.touched, known.standing).carried_over(now)
+            kept = ObjectVersions(tuple(versions), known.touched, known.standing).carried_over(now, recorded=0.0)
             self._objects[one] = (kept, places, known)
 
     async def _found(self, one: ConfigObject, place: str) -> tuple[Found, str] | None:

@@ -18,6 +18,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine.journal_state import JournalState, target_stream
+from logcaster_guard.engine.left_copies import LeftCopies
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.step_services import Creator, Handlers, Neighbours
@@ -34,13 +35,21 @@ class Sweeper:
     """
 
     def __init__(
-        self, state: JournalState, cluster: Cluster, clock: Clock, targets: Sequence[Target], handlers: Handlers
+        self,
+        state: JournalState,
+        cluster: Cluster,
+        clock: Clock,
+        targets: Sequence[Target],
+        handlers: Handlers,
+        *,
+        copies: LeftCopies,
     ) -> None:
         self._state = state
         self._cluster = cluster
         self._clock = clock
         self._targets = targets
         self._handlers = handlers
+        self._copies = copies
         self._failing: dict[str, str] = {}
         self.unproven: Mapping[str, Sequence[Claim]] = {}
         self._log = structlog.get_logger()
@@ -82,7 +91,7 @@ class Sweeper:
         return found
 
     async def look_for_claims(self, more: Sequence[tuple[str, Claim]] = ()) -> None:
-        """Find the Deployments whose marks the journal does not bear out, and tell people once of each.
+        """Find the Deployments and copies whose marks the journal does not bear out, and tell people once of each.
 
         `more` are such objects of other kinds, each with the target that it is told to.
         """
@@ -90,6 +99,8 @@ class Sweeper:
         found = [(key, claim) for key, claim in more if any(t.key == key for t in self._targets)]
         for namespace in sorted({t.namespace for t in self._targets}):
             found += await self._claims(namespace)
+            first = next(t.key for t in self._targets if t.namespace == namespace)
+            found += [(first, claim) for claim in await self._copies.claims(namespace, self._state.runs())]
         self.unproven = {t.key: [c for key, c in found if key == t.key] for t in self._targets}
         for key, claim in found:
             await self._tell(next(t for t in self._targets if t.key == key), claim)

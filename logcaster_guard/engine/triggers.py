@@ -279,7 +279,9 @@ class Triggers:
         readings = self.cache.readings(sorted(rule.signals), now)
         judgement = judge(rule.condition, readings, rule.no_data)
         self._tell_out_of_reach(trigger, readings)
-        state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
+        state, changes = await self._history.advance(
+            rule, trigger.state, judgement, now=now, staleness=self._staleness, fresh=fresh, credit_from=self._released
+        )
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
         if Change.RECOVERED in changes:
@@ -351,26 +353,6 @@ class Triggers:
         trigger.told_out_of_reach = True
         rule, largest = trigger.rule, max(highest.values())
         self._log.warning("rule.out_of_reach", rule=rule.name, condition=rule.text, largest_bucket=largest)
-
-    async def _advance(
-        self, trigger: Trigger, judgement: Judgement, now: float, *, fresh: bool
-    ) -> tuple[TriggerState, Sequence[Change]]:
-        """The state after an evaluation at `now`, with what range data says of the time that nobody looked at."""
-        changes: list[Change] = []
-        rule, before, staleness = trigger.rule, trigger.state, self._staleness
-        state = before
-        if judgement.verdict is Verdict.MET:
-            since = state.unproven_since(now, staleness)
-            if since is not None:
-                state = await self._history.backfill(rule, state, since, now)
-                if state.onset != before.onset:
-                    changes.append(Change.PENDING)
-        state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
-        if change is Change.PENDING:
-            changes.append(change)
-            state = await self._history.refine(rule, state, now, hole=staleness, credit_from=self._released)
-            state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
-        return state, [*changes, change] if change is not None else changes
 
     async def _tell_change(
         self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, Reason]

@@ -58,7 +58,7 @@ class TargetWatch:
 
     A source's loop only reads; a rule's loop alone evaluates it, after each poll of a source that it needs and, with a
     read of its own, at the instant at which its duration is full. So nothing slow holds up anything else.
-    `looked_at` is when the workload was looked at last. The parts are there to be read by `engine/status.py`.
+    `looked_at` is when the workload was looked at last. The parts are there to be read by `engine/read_model.py`.
     """
 
     def __init__(self, context: TargetContext, services: Services, parts: TargetParts) -> None:

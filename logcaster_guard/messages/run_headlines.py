@@ -308,10 +308,15 @@ class EditPending(Headline):
 
 @dataclass(frozen=True, slots=True)
 class MarksUnproven(Headline):
-    """Something carries the guard's marks, and the journal does not bear them out; `orphan`: it looks like a helper."""
+    """Something carries the guard's marks, and the journal does not bear them out; `orphan`: it looks like a helper.
+
+    `copied`: it looks like a copy of configuration, to which `reader` refers; empty where nothing does.
+    """
 
     object: str
     reason: Reason
     orphan: bool
     command: str
+    copied: bool = field(default=False, metadata=LEFT_OUT)
+    reader: str = field(default="", metadata=LEFT_OUT)
     kind: Literal["marks.unproven"] = "marks.unproven"

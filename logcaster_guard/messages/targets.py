@@ -199,7 +199,7 @@ def edit_pending(
 def unproven(target: Target, claim: Claim, at: datetime) -> Notice:
     """Something carries the guard's marks, and the journal does not bear them out."""
     return told(
-        MarksUnproven(claim.object, claim.reason, claim.orphan, claim.remedy),
+        MarksUnproven(claim.object, claim.reason, claim.orphan, claim.remedy, claim.copied, claim.reader),
         Severity.CRITICAL if claim.orphan else Severity.WARNING,
         id=f"marks.unproven/{claim.key}",
         at=at,

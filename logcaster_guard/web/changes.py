@@ -28,7 +28,7 @@ from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
 from logcaster_guard.engine.manual_runs import ManualRuns
-from logcaster_guard.engine.status import ReadModel
+from logcaster_guard.engine.read_model import ReadModel
 from logcaster_guard.messages.texts import english, phrase
 from logcaster_guard.ports import Caller, Clock, Gate
 

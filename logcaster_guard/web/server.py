@@ -22,7 +22,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.inbox.commands import ASKABLE, wished
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.engine.status import ReadModel
+from logcaster_guard.engine.read_model import ReadModel
 from logcaster_guard.messages.texts import Texts, english, phrase
 from logcaster_guard.ports import Gate
 from logcaster_guard.web import rendering

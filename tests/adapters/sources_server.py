@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import json
 import socket
@@ -157,8 +158,19 @@ async def endless(exchange: Exchange) -> None:
         await exchange.send(b"10000\r\n" + b"#" * 65535 + b"\n\r\n")
 
 
-BOMB = gzip.compress(b"#" * (64 << 20))
-bomb = answer(BOMB, Content_Encoding="gzip")
+@functools.cache
+def packed_bomb() -> bytes:
+    return gzip.compress(b"#" * (64 << 20))
+
+
+async def bomb(exchange: Exchange) -> None:
+    await answer(packed_bomb(), Content_Encoding="gzip")(exchange)
+
+
+async def half_a_bomb(exchange: Exchange) -> None:
+    await answer(packed_bomb()[:500], Content_Encoding="gzip")(exchange)
+
+
 garbage = raw(b"220 mail.example ESMTP\r\n\r\n")
 redirect = answer(status=302, Location="http://169.254.169.254/latest/meta-data")
 

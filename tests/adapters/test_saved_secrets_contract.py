@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets as randomness
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.fakes.secrets import Fate, Secrets
 
 SHOP = "shop"
 WHERE = Where("logcaster-guard", [SHOP])
+EVER = datetime(2000, 1, 1, tzinfo=UTC)
 PASSWORD = json.dumps({"data": {"password": encoded(ONE)}}).encode()
 
 
@@ -72,12 +74,23 @@ async def test_what_was_never_put_is_missing(saved: SavedSecrets, namespace: str
 
 async def test_only_what_is_old_and_not_wanted_is_removed(saved: SavedSecrets, namespace: str) -> None:
     wanted, other = [await saved.put(namespace, Concealed(content)) for content in (b"wanted", b"other")]
-    assert await saved.keep_only({wanted}, older_than=3_600.0) == 0
+    assert await saved.keep_only({wanted}, older_than=3_600.0, since=EVER) == 0
     # An API server counts in whole seconds, by its own clock.
-    assert await saved.keep_only({wanted}, older_than=-60.0) == 1
+    assert await saved.keep_only({wanted}, older_than=-60.0, since=EVER) == 1
     assert (await saved.get(wanted)).reveal() == b"wanted"
     with pytest.raises(BlobMissing):
         await saved.get(other)
+
+
+async def test_what_was_kept_before_a_moment_is_told_and_stays(saved: SavedSecrets, namespace: str) -> None:
+    place = await saved.put(namespace, Concealed(b"other"))
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert await saved.kept_before(EVER) == []
+    [(digest, name)] = await saved.kept_before(later)
+    assert (digest, name.partition("/")[0]) == (place.rpartition("/")[2], namespace)
+    assert await saved.keep_only((), older_than=-60.0, since=later) == 0
+    assert await saved.keep_only((), older_than=-60.0, since=EVER) == 1
+    assert await saved.kept_before(later) == []
 
 
 async def test_all_that_is_kept_is_of_a_type_and_with_labels_that_nobody_follows(secrets: Secrets) -> None:
@@ -105,7 +118,7 @@ async def test_everything_goes_into_the_namespace_that_settings_name(secrets: Se
     # What was kept before that was set is still found.
     elsewhere = KubernetesSavedSecrets(secrets, Where("logcaster-guard", ["other"], together="other"))
     assert (await elsewhere.get(place)).reveal() == PASSWORD
-    assert await elsewhere.keep_only({place}, older_than=-1.0) == 0
+    assert await elsewhere.keep_only({place}, older_than=-1.0, since=EVER) == 0
 
 
 async def test_two_guards_that_begin_at_once_have_one_key(secrets: Secrets) -> None:
@@ -127,7 +140,7 @@ async def test_a_lost_key_makes_other_digests_and_loses_nothing_that_was_kept(se
     assert (await after.get(place)).reveal() == PASSWORD
     other = await after.put(SHOP, Concealed(PASSWORD))
     assert other != place
-    assert await after.keep_only({place, other}, older_than=-1.0) == 0
+    assert await after.keep_only({place, other}, older_than=-1.0, since=EVER) == 0
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["the same key", "the key lost"])

@@ -263,7 +263,7 @@ FAULTS: dict[str, tuple[Script, Fault, str]] = {
     "endless": (server.endless, Fault.TOO_LARGE, "100000 bytes"),
     "bomb": (server.bomb, Fault.TOO_LARGE, "100000 bytes"),
     "not gzip": (server.answer("x\n", Content_Encoding="gzip"), Fault.MALFORMED, ""),
-    "half a gzip": (server.answer(server.BOMB[:500], Content_Encoding="gzip"), Fault.TOO_LARGE, ""),
+    "half a gzip": (server.half_a_bomb, Fault.TOO_LARGE, ""),
     "unknown encoding": (server.answer("x\n", Content_Encoding="br"), Fault.MALFORMED, ""),
     "a page": (server.answer("<html>\n"), Fault.MALFORMED, "line 1"),
     "not found": (server.answer("", 404), Fault.CLIENT_ERROR, "404"),

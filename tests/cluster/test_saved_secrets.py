@@ -19,7 +19,7 @@ from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.ports import Kind, SavedSecrets
 from tests.adapters import test_saved_secrets_contract
-from tests.adapters.test_saved_secrets_contract import PASSWORD
+from tests.adapters.test_saved_secrets_contract import EVER, PASSWORD
 from tests.canary import ONE, encoded
 from tests.cluster.harness import Cluster
 
@@ -58,8 +58,8 @@ async def test_what_one_guard_keeps_the_next_one_finds_and_lets_go_of(cluster: C
     place = await first.put(cluster.namespace, Concealed(PASSWORD))
     assert await second.put(cluster.namespace, Concealed(PASSWORD)) == place
     assert (await second.get(place)).reveal() == PASSWORD
-    assert await second.keep_only({place}, older_than=-60.0) == 0
-    assert await second.keep_only((), older_than=-60.0) == 1
+    assert await second.keep_only({place}, older_than=-60.0, since=EVER) == 0
+    assert await second.keep_only((), older_than=-60.0, since=EVER) == 1
 
 
 async def test_the_largest_secret_that_there_can_be_is_kept_in_pieces(cluster: Cluster, api: KubernetesCluster) -> None:
@@ -80,7 +80,7 @@ async def test_the_largest_secret_that_there_can_be_is_kept_in_pieces(cluster: C
     assert kinds.count("guard.logcaster.io/secret") > 1
     assert kinds.count("guard.logcaster.io/digest-key") == 1
     # All of its pieces go with it.
-    assert await saved.keep_only((), older_than=-60.0) == 1
+    assert await saved.keep_only((), older_than=-60.0, since=EVER) == 1
     left = [item["type"] for item in await api.list(Kind.SECRET, cluster.namespace)]
     assert "guard.logcaster.io/secret" not in left
 
@@ -99,7 +99,7 @@ async def test_a_key_that_is_lost_or_replaced_is_made_anew_and_loses_nothing(
     assert await before.put(cluster.namespace, Concealed(PASSWORD)) == place
     for guard in (before, after, store(api, cluster)):
         assert [(await guard.get(p)).reveal() for p in (place, other)] == [PASSWORD] * 2
-    assert await after.keep_only({place, other}, older_than=-60.0) == 0
+    assert await after.keep_only({place, other}, older_than=-60.0, since=EVER) == 0
 
 
 async def test_a_refused_patch_of_a_secret_tells_nothing_of_what_it_holds(

@@ -116,12 +116,12 @@ def test_a_run_from_a_release_whose_configuration_became_known_meanwhile_leaves_
     assert {k: r.status(POLICY) for k, r in ledger.records.items()} == {
         "t+1": ReleaseStatus.GOOD, "u+2": ReleaseStatus.BAD,
     }  # fmt: skip
-    assert [(r.template, r.by_guard) for r in ledger.rollouts] == [("t+1", "r")]
+    assert [(r.key, r.by_guard) for r in ledger.rollouts] == [("t+1", "r")]
 
 
 def test_every_rollout_is_of_a_release_that_is_known() -> None:
     ledger = fold([live("t"), live("u"), live("t"), known("t", "1"), known("t", "1")])
-    assert [(r.template, r.previous) for r in ledger.rollouts] == [("t+1", None), ("u", "t+1"), ("t+1", "u")]
+    assert [(r.key, r.previous) for r in ledger.rollouts] == [("t+1", None), ("u", "t+1"), ("t+1", "u")]
     assert sorted(ledger.records) == ["t+1", "u"]
 
 
@@ -214,7 +214,7 @@ def test_what_is_known_later_loses_nothing_that_was_said(moves: Sequence[tuple[s
                 proven.add(event.release.key)
             if isinstance(event, RevisionConfigured):
                 _nothing_is_lost(before, ledger)
-        assert all(r.template in ledger.records for r in ledger.rollouts)
+        assert all(r.key in ledger.records for r in ledger.rollouts)
         assert ledger.present is None or ledger.live is not None
         goal, now = ledger.destination(POLICY), ledger.live
         if goal is not None and now is not None:
@@ -236,8 +236,8 @@ def _nothing_is_lost(before: Ledger, after: Ledger) -> None:
         assert not one.objection or other.objection
     assert (
         before.veto is None
-        or before.veto.template != before.present
-        or after.veto == replace(before.veto, template=other.release.key)
+        or before.veto.key != before.present
+        or after.veto == replace(before.veto, key=other.release.key)
     )
     assert [(r.at, r.earliest, r.by_guard) for r in before.rollouts] == [
         (r.at, r.earliest, r.by_guard) for r in after.rollouts

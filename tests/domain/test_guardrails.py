@@ -292,7 +292,7 @@ def test_a_replacement_longer_ago_than_a_rollout_counts_is_not_spoken_of() -> No
 
 def test_a_bad_release_that_the_guard_put_back_is_not_called_a_good_one() -> None:
     (good,) = refusals(replace(ALLOWED, ledger=RESTORED), POLICY)
-    bad = {t: replace(r, bad_since=1) if t == ROLLOUT.template else r for t, r in LEDGER.records.items()}
+    bad = {t: replace(r, bad_since=1) if t == ROLLOUT.key else r for t, r in LEDGER.records.items()}
     (left,) = refusals(replace(ALLOWED, ledger=replace(RESTORED, records=bad)), POLICY)
     assert ("the good one" in english().text(good.reason), "is bad" in english().text(left.reason)) == (True, True)
 
@@ -440,6 +440,6 @@ def test_what_the_guard_put_there_is_good_by_its_template_until_its_pods_tell(
     restored = replace(PRESENT, configuration="one", good_at=at(0), first_live=0)
     records = {r.release.key: r for r in (KNOWN_GOOD, restored, put_there)}
     key = put_there.release.key
-    rollout = replace(ROLLOUT, template=key, by_guard="run-1")
+    rollout = replace(ROLLOUT, key=key, by_guard="run-1")
     ledger = replace(LEDGER, records=records, present=key, rollouts=(rollout,))
     assert found(replace(ALLOWED, ledger=ledger)) == guardrails

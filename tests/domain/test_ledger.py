@@ -212,7 +212,7 @@ def test_a_breach_older_than_every_rollout_is_held_against_the_first_that_is_kno
 ) -> None:
     found = fold([live("v1"), good("v1"), *rollouts]).rollout_of(at(onset))
     assert found is not None
-    assert found.template == expected
+    assert found.key == expected
 
 
 def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
@@ -241,7 +241,7 @@ VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1
 )
 def test_a_veto_holds_for_its_release_until_a_persons_word(events: Sequence[Event], held: str | None) -> None:
     veto = fold([*VETOED, *events]).veto
-    assert (None if veto is None else veto.template) == held
+    assert (None if veto is None else veto.key) == held
 
 
 @pytest.mark.parametrize(
@@ -516,8 +516,8 @@ def test_a_configuration_that_becomes_known_belongs_to_the_release_whose_rollout
     record = ledger.records["t+one"]
     assert record.contents == {"ConfigMap default/c": "blob of one"}
     assert record.blobs == {"blob t", "blob of one"}
-    assert [(r.template, r.earliest) for r in ledger.rollouts] == [("s", at(0)), ("t+one", at(3))]
-    assert ledger.rollout == replace(fold([live("s"), live("t", 3)]).rollouts[-1], template="t+one")
+    assert [(r.key, r.earliest) for r in ledger.rollouts] == [("s", at(0)), ("t+one", at(3))]
+    assert ledger.rollout == replace(fold([live("s"), live("t", 3)]).rollouts[-1], key="t+one")
 
 
 def test_what_was_earned_while_the_configuration_was_unknown_stays_with_what_is_unknown() -> None:
@@ -559,7 +559,7 @@ def test_what_people_said_of_a_release_holds_when_its_configuration_becomes_know
     vetoed = [*before, VETO, known("one")]
     veto = fold(vetoed).veto
     assert veto is not None
-    assert veto.template == fold(vetoed).present == "t+one"
+    assert veto.key == fold(vetoed).present == "t+one"
 
 
 @pytest.mark.parametrize(

@@ -380,7 +380,9 @@ async def test_a_known_configuration_is_known_after_a_restart_where_all_stood_st
         assert pending.version.resource_version == edit.version.resource_version
 
 
-async def test_after_a_restart_a_volume_that_was_edited_is_known_again_within_the_propagation() -> None:
+@contextlib.asynccontextmanager
+async def volume_edited(seconds: float) -> AsyncIterator[Configured]:
+    """What a volume shows was edited so long ago."""
     async with configured() as made:
         made.configure(k="1")
         made.refer(volumes())
@@ -388,16 +390,37 @@ async def test_after_a_restart_a_volume_that_was_edited_is_known_again_within_th
         made.pods("a")
         await made.pass_(POLL)
         made.configure(k="2")
-        await made.pass_(150.0)
+        await made.pass_(seconds)
+        yield made
+
+
+async def test_what_a_volume_was_known_to_show_is_known_after_a_restart() -> None:
+    async with volume_edited(150.0) as made:
         before = made.state()
         assert isinstance(before, Known)
         await made.restart()
-        await made.pass_(POLL)
-        assert made.state() != before
-        await made.pass_(120.0)
+        await made.pass_(1.0)
         state = made.state()
         assert isinstance(state, Known)
         assert state.configuration == before.configuration
+
+
+async def test_what_a_volume_may_not_show_yet_is_as_unclear_after_a_restart() -> None:
+    async with volume_edited(60.0) as made:
+        await made.restart()
+        await made.pass_(1.0)
+        assert isinstance(made.state(), InTransition)
+        await made.pass_(121.0)
+        assert isinstance(made.state(), Known)
+
+
+async def test_a_volume_whose_object_changed_while_no_guard_looked_is_unclear() -> None:
+    async with volume_edited(150.0) as made:
+        await made.stop()
+        made.configure(k="3")
+        await made.start()
+        await made.pass_(1.0)
+        assert not isinstance(made.state(), Known)
 
 
 async def test_what_changed_while_no_guard_looked_makes_it_unknown_to_new_pods_alone() -> None:

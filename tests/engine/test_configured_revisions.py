@@ -12,7 +12,7 @@ import pytest
 
 from logcaster_guard.domain.configuration.live_configuration import ConfigurationChange
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
-from logcaster_guard.domain.configuration.release_configuration import Known
+from logcaster_guard.domain.configuration.release_configuration import ConfigurationState, InTransition, Known, Unknown
 from logcaster_guard.domain.events import (
     PodsReplaced,
     RevisionConfigured,
@@ -22,12 +22,13 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
-from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
+from logcaster_guard.domain.ledger import Ledger, Record, ReleaseStatus
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import fold
 from logcaster_guard.domain.steps import Plan, Step
-from logcaster_guard.engine.configuration_changes import put_there_by
+from logcaster_guard.engine.configuration_changes import ConfigurationChanges, put_there_by
+from logcaster_guard.engine.target_configuration import NotFollowed
 from logcaster_guard.ports import Json
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_template import RestoreTemplate
@@ -80,7 +81,7 @@ async def test_what_the_pods_have_read_belongs_to_the_release_since_its_rollout(
         assert [len(made.told(RevisionLive)), len(made.told(RevisionConfigured))] == [1, 1]
         assert (present(made), len(release_statuses(made))) == ("1", 1)
         [began] = made.told(RevisionLive)
-        assert [(r.template, r.earliest) for r in ledger(made).rollouts] == [(ledger(made).present, began.earliest)]
+        assert [(r.key, r.earliest) for r in ledger(made).rollouts] == [(ledger(made).present, began.earliest)]
         await made.pass_(PROVEN)
         assert [good.release.key for good in made.told(RevisionGood)] == [ledger(made).present]
 
@@ -160,7 +161,7 @@ async def test_another_template_begins_with_a_configuration_that_nobody_knows_an
         assert present(made) == "2"
         assert [r.previous for r in ledger(made).rollouts] == [first]
         assert len(release_statuses(made)) == 2
-        assert [r.template for r in ledger(made).rollouts] == [ledger(made).present]
+        assert [r.key for r in ledger(made).rollouts] == [ledger(made).present]
 
 
 async def test_nothing_is_told_anew_after_a_restart() -> None:
@@ -217,6 +218,31 @@ async def test_a_release_is_named_by_its_revision_and_its_configuration() -> Non
 
 
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "state", "template", "whole", "earns"),
+    [
+        ("c", Known("c"), "t", True, True),
+        ("c", Known("d"), "t", False, False),  # all pods have read another one
+        ("c", InTransition((APP,)), "t", False, False),
+        ("c", Unknown(()), "t", True, False),  # no pod is known to have read another one
+        ("", Known("d"), "t", True, False),  # nobody knows the release's own, so that none is another one
+        ("", InTransition((APP,)), "t", True, False),
+        ("", Unknown(()), "t", True, True),
+        ("c", Known("c"), "another", False, False),  # what was looked at last was of another template
+        ("c", Known("c"), "", True, True),
+        ("", Unknown(()), "another", True, False),
+    ],
+)
+def test_a_release_is_whole_while_no_pod_is_known_to_have_read_another_configuration(
+    configuration: str, state: ConfigurationState, template: str, *, whole: bool, earns: bool
+) -> None:
+    live = Record("t", "1", "blob", (), 0, 0, configuration=configuration)
+    changes = ConfigurationChanges(NotFollowed(template, state=state))
+    assert (changes.is_whole(live), changes.earns(live)) == (whole, earns)
+
+
 CHANGE = ConfigurationChange(Known("good"), rollout=True, objects=frozenset({APP}))
 
 

@@ -47,7 +47,7 @@ class Recorder:
 
 
 WRITES: dict[str, Callable[[FencedCluster], Awaitable[object]]] = {
-    "json_patch": lambda c: c.json_patch(Kind.DEPLOYMENT, "n", "d", [{}]),
+    "json_patch": lambda c: c.json_patch(Kind.DEPLOYMENT, "n", "d", [{}], manager="m"),
     "apply": lambda c: c.apply(Kind.DEPLOYMENT, "n", "d", {}, manager="m", force=True),
     "create": lambda c: c.create(Kind.DEPLOYMENT, "n", {}),
     "delete": lambda c: c.delete(Kind.DEPLOYMENT, "n", "d", uid="u", resource_version="1"),

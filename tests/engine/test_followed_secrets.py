@@ -20,6 +20,7 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import ABANDONED, RECOVERED
 from logcaster_guard.domain.snapshots import SavedSecret, Snapshot
 from logcaster_guard.domain.theirs import DigestKeyLost
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from tests import canary
@@ -295,6 +296,37 @@ async def test_what_a_good_release_or_an_open_run_needs_stays_when_the_secret_ho
         await made.guard.forget_old_releases()
         [restored] = [step for step in opened.plan.steps if isinstance(step, RestoreSecret)]
         assert {good, taken.place, restored.manifest} <= made.secrets.wanted
+
+
+async def test_what_a_lost_journal_knew_is_told_once_and_stays() -> None:
+    async with with_secrets() as made:
+        # Snapshots of the guard before are still there, of what it kept they name one.
+        ours, named = [await made.secrets.put("default", Concealed(content)) for content in (b"old", b"named")]
+        workload = {"kind": "Deployment", "metadata": {"name": PROD}}
+        taken = Snapshot(made.clock.now(), KEY, (workload,), secrets=(SavedSecret("default", "gone", named),))
+        await saved_snapshots.save(made.blobs, taken)
+        await made.clock.advance(7_200.0)
+        made.secrets.now = made.clock.now()
+        await made.start()
+        made.pods("a")
+        await made.pass_(3 * POLL)
+        [notice] = made.notices("marks.unproven")
+        name = ours.rpartition("/")[2]
+        assert "It holds what Secrets held, kept before this journal begins" in notice.text
+        assert f"kubectl -n default delete secret {name}" in notice.text
+        stray = await made.secrets.put("default", Concealed(b"stray"))
+        await made.guard.forget_old_releases()
+        await made.pass_(2 * POLL)
+        assert made.secrets.since is not None
+        await made.secrets.keep_only(made.secrets.wanted, older_than=0.0, since=made.secrets.since)
+        assert stray not in made.secrets.kept
+        assert {ours, named, made.place()} <= made.secrets.kept.keys()
+        # The next guard with this journal knows it, and says nothing new.
+        await made.restart()
+        await made.pass_(3 * POLL)
+        assert len(made.notices("marks.unproven")) == 1
+        [shown] = made.guard.read_model.target(KEY).unproven
+        assert "Secret default/" in english().text(shown)
 
 
 async def test_where_secrets_are_only_named_none_is_watched_or_kept() -> None:

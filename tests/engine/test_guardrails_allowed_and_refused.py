@@ -225,7 +225,7 @@ def vetoed(image: str) -> Act:
     def say(made: Bench) -> None:
         ledgers = made.guard.state._state.ledgers
         [record] = [r for r in ledgers[KEY].records.values() if r.images == (image,)]
-        ledgers[KEY] = replace(ledgers[KEY], veto=Veto(record.template, made.clock.now() + timedelta(hours=1), "no"))
+        ledgers[KEY] = replace(ledgers[KEY], veto=Veto(record.release.key, made.clock.now() + timedelta(hours=1), "no"))
 
     return say
 

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from logcaster_guard.domain.capacity import HELPER_LABEL
-from logcaster_guard.domain.errors import ClusterError, Unavailable
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RunClosed
 from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.notices import Severity
@@ -117,6 +118,26 @@ async def test_without_a_journal_people_are_told_what_a_run_has_left(made: Bench
     made.cluster.remove(Kind.DEPLOYMENT, HELPER)
     await made.pass_(70.0)
     assert not made.guard.journal_down.stranded
+
+
+async def test_copies_of_configuration_are_told_with_it(made: Bench) -> None:
+    made.cluster.add(Kind.CONFIG_MAP, "app-1234", data={})
+    metadata = made.cluster.object(Kind.CONFIG_MAP, "app-1234")["metadata"]
+    metadata |= {"labels": {COPY_LABEL: "true"}, "annotations": {RUN: "run-7"}}
+    made.journal, made.journal_fault = None, "it is damaged"
+    refused = Rejected("forbidden", status=403)
+    made.cluster.fault = lambda verb, kind, _: refused if (verb, kind) == ("list", Kind.CONFIG_MAP) else None
+    await made.start()
+    await made.pass_(10.0)
+    # A guard that may list none says nothing of them.
+    [lost] = made.notices("journal.lost")
+    assert not made.guard.journal_down.stranded
+    assert "could not be seen" not in lost.text
+    made.cluster.fault = lambda *_: None
+    await made.pass_(70.0)
+    [left] = map(english().text, made.guard.journal_down.stranded)
+    assert left == "ConfigMap default/app-1234 is a copy of configuration that run run-7 made."
+    assert made.cluster.writes == []
 
 
 async def test_with_a_journal_a_helper_is_nobodys_alarm(made: Bench) -> None:

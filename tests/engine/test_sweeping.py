@@ -12,8 +12,10 @@ import pytest
 
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
-from logcaster_guard.domain.claims import Claim
-from logcaster_guard.domain.errors import Rejected
+from logcaster_guard.domain.claims import Claim, of_copy
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.configuration.references import ConfigKind
+from logcaster_guard.domain.errors import Rejected, Unavailable
 from logcaster_guard.domain.events import (
     HoldReleased,
     NoticeQueued,
@@ -32,6 +34,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import JournalState, run_stream
+from logcaster_guard.engine.left_copies import LeftCopies
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Json, Kind
@@ -104,7 +107,8 @@ class Swept:
 def sweeper(state: JournalState, cluster: PopulatedCluster, clock: FakeClock, targets: Sequence[Target]) -> Sweeper:
     nothing: Any = None
     context = HandlerContext(cluster, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
-    return Sweeper(state, cluster, clock, targets, handlers_of(KINDS, context))
+    copies = LeftCopies(cluster, clock, list(ConfigKind))
+    return Sweeper(state, cluster, clock, targets, handlers_of(KINDS, context), copies=copies)
 
 
 async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str] = (PROD,)) -> Swept:
@@ -401,3 +405,70 @@ async def test_a_helper_that_serves_alone_stays_though_nobody_served_at_the_star
     monkeypatch.setattr(made.cluster, "_pods", unready)
     assert isinstance(await given_back(made, in_mid_run(made, floor=0)), Pending)
     assert HELPER in made.deployments
+
+
+def copied(cluster: PopulatedCluster, kind: Kind, name: str, run: str, token: str = SECRET) -> None:
+    """A copy of configuration as a run makes it."""
+    cluster.add(kind, name, data={"level": "v1"})
+    metadata = cluster.object(kind, name)["metadata"]
+    metadata["labels"] = {**MANAGED, COPY_LABEL: "true"}
+    metadata["annotations"] = {RUN: run, TOKEN: token}
+
+
+async def test_copies_that_a_lost_journal_knew_are_told_with_who_reads_them_and_left_alone() -> None:
+    made = await swept()
+    copied(made.cluster, Kind.CONFIG_MAP, "app-1234", "another")
+    copied(made.cluster, Kind.SECRET, "db-1234", "another")
+    volume = {"name": "files", "configMap": {"name": "app-1234"}}
+    made.cluster.change(Kind.DEPLOYMENT, SHOP, lambda d: d["spec"]["template"]["spec"].update(volumes=[volume]))
+    for _ in range(2):
+        await made.sweep()
+    queued = [e.event.notice for e in made.journal.entries if isinstance(e.event, NoticeQueued)]
+    texts = {n.facts["object"]: n.text for n in queued}
+    assert list(texts) == ["ConfigMap default/app-1234", "Secret default/db-1234"]
+    read, unread = texts.values()
+    assert "names run another, which the journal does not know" in read
+    assert f"Deployment {SHOP} refers to it: once nothing does any more, delete it" in read
+    assert "kubectl -n default delete configmap app-1234" in read
+    assert "Nothing refers to it: delete it: kubectl -n default delete secret db-1234" in unread
+    assert len(made.sweeper.unproven[f"default/{PROD}"]) == 2
+    assert {"app-1234", "db-1234"} <= {*made.cluster.names(Kind.CONFIG_MAP), *made.cluster.names(Kind.SECRET)}
+    made.cluster.remove(Kind.CONFIG_MAP, "app-1234")
+    made.cluster.remove(Kind.SECRET, "db-1234")
+    await made.sweep()
+    assert made.sweeper.unproven[f"default/{PROD}"] == []
+
+
+async def test_where_no_copy_is_left_nobody_looks_again() -> None:
+    made = await swept()
+    asked: list[Kind] = []
+    made.cluster.fault = lambda verb, kind, _: asked.append(kind) if verb == "list" else None
+    for _ in range(3):
+        await made.sweep()
+    assert [kind for kind in asked if kind in {Kind.CONFIG_MAP, Kind.SECRET}] == [Kind.CONFIG_MAP, Kind.SECRET]
+    made = await swept()
+    away = Unavailable("no answer")
+    made.cluster.fault = lambda verb, kind, _: away if (verb, kind) == ("list", Kind.CONFIG_MAP) else None
+    copied(made.cluster, Kind.CONFIG_MAP, "app-1234", "another")
+    await made.sweep()
+    assert made.notices == []
+    made.cluster.fault = lambda *_: None
+    await made.sweep()
+    assert len(made.notices) == 1
+
+
+@pytest.mark.parametrize("forged", [False, True])
+async def test_a_copy_of_a_run_that_the_journal_knows_is_told_only_where_the_run_did_not_make_it(forged: bool) -> None:
+    made = await swept()
+    owed = Compensation(
+        "c", "config_copy", "app-1234", "", original=None, written=0, run="r", token=SECRET, since=START
+    )
+    [run] = made.state.runs()
+    run = replace(run, taken={**run.taken, owed.id: owed})
+    copied(made.cluster, Kind.CONFIG_MAP, "app-1234", "r", token="8" * 32 if forged else SECRET)
+    raw = made.cluster.object(Kind.CONFIG_MAP, "app-1234")
+    raw["metadata"]["creationTimestamp"] = (START + timedelta(days=1)).isoformat()
+    claim = of_copy(ConfigKind.CONFIG_MAP, raw, [run], "")
+    assert (claim is not None) is forged
+    if claim is not None:
+        assert "does not carry the token" in english().text(claim.reason)

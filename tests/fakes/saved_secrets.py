@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from logcaster_guard.domain.configuration.content import Concealed, DigestKey
-from logcaster_guard.domain.configuration.kept import KeptSecret
+from logcaster_guard.domain.configuration.kept import KeptSecret, kept_secret
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnavailable
+from tests.fakes.clock import START
 
 
 class MemorySavedSecrets:
@@ -17,6 +19,9 @@ class MemorySavedSecrets:
 
     def __init__(self) -> None:
         self.kept: dict[str, Concealed] = {}
+        self.put_at: dict[str, datetime] = {}
+        self.now = START
+        self.since: datetime | None = None
         self.full = False
         self.refused: ClusterError | None = None
         self._key = DigestKey(Concealed(b"0" * 32))
@@ -36,7 +41,7 @@ class MemorySavedSecrets:
         if self.full:
             raise JournalUnavailable("exceeded quota")
         place = str(KeptSecret(namespace, key.name, key.digest(content.reveal())))
-        self.kept[place] = content
+        self.kept[place], self.put_at[place] = content, self.now
         return place
 
     async def get(self, place: str) -> Concealed:
@@ -44,9 +49,14 @@ class MemorySavedSecrets:
             raise BlobMissing(f"{place!r:.80} is not in the store")
         return self.kept[place]
 
-    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
-        self.wanted = frozenset(places)
-        found = [place for place in self.kept if place not in places] if older_than <= 0 else []
+    async def keep_only(self, places: Collection[str], *, older_than: float, since: datetime = START) -> int:
+        self.wanted, self.since = frozenset(places), since
+        old = [place for place in self.kept if self.put_at[place] >= since] if older_than <= 0 else []
+        found = [place for place in old if place not in places]
         for place in found:
             del self.kept[place]
         return len(found)
+
+    async def kept_before(self, since: datetime) -> Sequence[tuple[str, str]]:
+        before = [kept_secret(place) for place, at in self.put_at.items() if place in self.kept and at < since]
+        return [(kept.digest, f"{kept.namespace}/{kept.digest}") for kept in before if kept is not None]

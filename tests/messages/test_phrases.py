@@ -22,8 +22,9 @@ ENGLISH = re.compile(r"\b(?:the|is|was|has|of|not|than|no|an)\b|\b[a-z]{2,} [a-z
 def said() -> dict[str, set[str]]:
     """The phrases that the code says, each with the names of its values; the names are plain, so that all are seen."""
     found: dict[str, set[str]] = {}
-    for file in PACKAGE.rglob("*.py"):
-        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+    texts = {file: file.read_text("utf-8") for file in PACKAGE.rglob("*.py")}
+    for file in (f for f, text in texts.items() if "phrase(" in text or "BadTemplate(" in text):
+        for call in ast.walk(ast.parse(texts[file])):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") in {"phrase", "BadTemplate"}:
                 if isinstance(call.args[0], ast.Attribute):
                     continue  # what a `BadTemplate` names, which is seen where that is raised

@@ -138,27 +138,41 @@ class KubernetesBlobs:
         found = [self._named(item) for item in await self._listed()]
         return [digest for digest, index in found if digest and index == 0]
 
-    async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
+    async def keep_only(
+        self, digests: Collection[str], *, older_than: float, since: datetime | None = None
+    ) -> int:  # fmt: skip
         """Remove every other blob that was put more than `older_than` seconds ago; returns how many.
 
-        Raises `JournalUnavailable` if that could not be done for all of them.
+        What was put before `since` stays. Raises `JournalUnavailable` if that could not be done for all of them.
         """
         limit = self._now() - timedelta(seconds=older_than)
         kept = frozenset(digests)
         removed = 0
         try:
-            groups: dict[str, list[tuple[int, Json]]] = {}
-            for item in await self._listed():
-                digest, index = self._named(item)
-                if digest and digest not in kept:
-                    groups.setdefault(digest, []).append((index, item))
-            for group in groups.values():
-                parts = [item for _, item in sorted(group, key=lambda part: part[0])]
-                if all(_put_at(item) < limit for item in parts):
+            for digest, parts in (await self._whole()).items():
+                old = all(_put_at(item) < limit and (since is None or _put_at(item) >= since) for item in parts)
+                if digest not in kept and old:
                     removed += await self._removed(parts)
         except ClusterError as error:
             raise self._unusable(f"cleaned: {error}") from error
         return removed
+
+    async def put_before(self, since: datetime) -> Sequence[tuple[str, str]]:
+        """The digests of those that were put before then, each with the name of its first object.
+
+        Raises the `ClusterError` it met.
+        """
+        whole = (await self._whole()).items()
+        return [(d, str(p[0]["metadata"]["name"])) for d, p in whole if all(_put_at(item) < since for item in p)]
+
+    async def _whole(self) -> Mapping[str, Sequence[Json]]:
+        """The objects of each blob, in the order of its parts."""
+        groups: dict[str, list[tuple[int, Json]]] = {}
+        for item in await self._listed():
+            digest, index = self._named(item)
+            if digest:
+                groups.setdefault(digest, []).append((index, item))
+        return {d: [item for _, item in sorted(group, key=lambda part: part[0])] for d, group in groups.items()}
 
     def _parts(self, digest: str, content: bytes) -> Sequence[Json]:
         compressed = zlib.compress(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -75,15 +75,23 @@ class KubernetesSavedSecrets:
             return Concealed(await self._blobs(kept.namespace, sha256).unchecked(kept.digest))
         return Concealed(await self._blobs(kept.namespace, key.digest).get(kept.digest))
 
-    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+    async def keep_only(self, places: Collection[str], *, older_than: float, since: datetime) -> int:
         """See the port."""
         kept: dict[str, set[str]] = {namespace: set() for namespace in self.where.namespaces}
         for found in filter(None, map(kept_secret, places)):
             kept.setdefault(found.namespace, set()).add(found.digest)
         removed = 0
         for namespace, digests in kept.items():
-            removed += await self._blobs(namespace, sha256).keep_only(digests, older_than=older_than)
+            removed += await self._blobs(namespace, sha256).keep_only(digests, older_than=older_than, since=since)
         return removed
+
+    async def kept_before(self, since: datetime) -> Sequence[tuple[str, str]]:
+        """See the port."""
+        found: list[tuple[str, str]] = []
+        for namespace in sorted(self.where.namespaces):
+            kept = await self._blobs(namespace, sha256).put_before(since)
+            found += [(digest, f"{namespace}/{name}") for digest, name in kept]
+        return found
 
     def _blobs(self, namespace: str, digest_of: Callable[[bytes], str]) -> KubernetesBlobs:
         place = Place(namespace, self.where.name)

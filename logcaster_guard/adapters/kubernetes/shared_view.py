@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.domain.errors import ClusterError, NotFound, Unavailable
+from logcaster_guard.domain.labelled_objects import LabelledObjects
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.messages.cluster_faults import NothingAsked, ObjectNotFound
 from logcaster_guard.messages.reading_faults import ViewOld
@@ -23,32 +23,12 @@ _Question = tuple[Kind, str, str, str]
 """Kind, namespace, and the name or the selector; both empty for everything."""
 
 
-class _Objects:
-    """Objects of one kind, by name and by label."""
-
-    def __init__(self, kind: Kind, items: Sequence[Json]) -> None:
-        # The API server leaves the kind out of a list's items.
-        self._items = [{**item, "kind": str(kind)} for item in items]
-        self.by_name: Mapping[str, Json] = {str(item["metadata"]["name"]): item for item in self._items}
-        self._by_label: dict[str, list[Json]] = defaultdict(list)
-        for item in self._items:
-            for key, value in _labels(item).items():
-                self._by_label[f"{key}={value}"].append(item)
-
-    def matching(self, selector: str) -> Sequence[Json]:
-        wanted = [pair for pair in selector.split(",") if pair]
-        if not wanted:
-            return self._items
-        rarest = min((self._by_label.get(pair, []) for pair in wanted), key=len)
-        return [item for item in rarest if all(_has(item, pair) for pair in wanted)]
-
-
 @dataclass(slots=True)
 class _Shown:
     """The last answer to a question, as of monotonic second `at`."""
 
     at: float = -math.inf
-    objects: _Objects | None = None
+    objects: LabelledObjects | None = None
     error: ClusterError | None = None
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -96,7 +76,7 @@ class SharedView:
     async def _one(self, kind: Kind, namespace: str, name: str) -> Sequence[Json]:
         return [await self._cluster.get(kind, namespace, name)]
 
-    async def _all(self, kind: Kind, namespace: str) -> tuple[_Objects, float] | None:
+    async def _all(self, kind: Kind, namespace: str) -> tuple[LabelledObjects, float] | None:
         """Everything of the kind there; None where that is not to be listed, or cannot be."""
         place, now = (kind, namespace), self._clock.monotonic()
         if namespace not in self._crowded or now - self._not_listed.get(place, -math.inf) < _TRIED_AGAIN:
@@ -112,7 +92,7 @@ class SharedView:
 
     async def _answer(
         self, question: _Question, ask: Callable[[], Awaitable[Sequence[Json]]]
-    ) -> tuple[_Objects, float]:  # fmt: skip
+    ) -> tuple[LabelledObjects, float]:  # fmt: skip
         arrived = self._clock.monotonic()
         self._forget(arrived)
         shown = self._shown.setdefault(question, _Shown())
@@ -121,7 +101,9 @@ class SharedView:
             # Whoever has waited for an answer that was asked for later has a newer one than if it had been asked.
             if shown.at < arrived and began - shown.at >= self._shared_for:
                 try:
-                    shown.objects, shown.error = _Objects(question[0], await ask()), None
+                    # The API server leaves the kind out of a list's items.
+                    items = [{**item, "kind": str(question[0])} for item in await ask()]
+                    shown.objects, shown.error = LabelledObjects(items), None
                 except ClusterError as error:
                     shown.objects, shown.error = None, error
                 shown.at = began
@@ -163,12 +145,3 @@ class SharedLook:
         found, at = await self._view.objects(kind, namespace, selector)
         self._proven = min(self._proven, at)
         return found
-
-
-def _labels(item: Json) -> Mapping[str, str]:
-    return item["metadata"].get("labels") or {}
-
-
-def _has(item: Json, pair: str) -> bool:
-    key, _, value = pair.partition("=")
-    return _labels(item).get(key) == value

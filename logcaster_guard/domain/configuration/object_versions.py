@@ -94,9 +94,12 @@ class ObjectVersions:
         if self.latest.found is not NoContent.UNREADABLE:
             yield Unseen.LATER, self.standing
 
-    def carried_over(self, now: float) -> ObjectVersions:
-        """The same after a restart, at monotonic `now`. What happened meanwhile the next look tells, as a gap."""
-        versions = tuple(replace(v, came=v.came.carried_over(now)) for v in self.versions)
+    def carried_over(self, now: float, recorded: float | None = None) -> ObjectVersions:
+        """The same after a restart, at monotonic `now`; `recorded` as in `Span.carried_over`.
+
+        What happened meanwhile the next look tells, as a gap.
+        """
+        versions = tuple(replace(v, came=v.came.carried_over(now, recorded)) for v in self.versions)
         return replace(self, versions=versions, standing=Span(self.standing.after))
 
 

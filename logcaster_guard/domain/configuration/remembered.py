@@ -1,7 +1,8 @@
 """What has to be kept of a target's configuration, so that the next guard knows what this one does.
 
-Seconds of a clock mean nothing after a restart, so places in the sequence of resourceVersions are kept alone. What an
-object held is kept as the digest of the blob with its manifest, and only as far back as a pod may have read it.
+Seconds of a clock mean nothing after a restart, so places in the sequence of resourceVersions are kept, and for how
+long an object had held something when that was written down: by now it has been so long at least. What an object held
+is kept as the digest of the blob with its manifest, and only as far back as a pod may have read it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class RememberedUnreadable(GuardError):
 
 @dataclass(frozen=True, slots=True)
 class RememberedVersion:
-    """A version of an object; `blob` is the digest of its manifest, empty where the object was absent."""
+    """A version of an object; `blob` is the digest of its manifest, empty where the object was absent.
+
+    The seconds of `came` count from when this is written down: 0 is then, and what was before is less.
+    """
 
     blob: str
     resource_version: str
@@ -83,17 +87,19 @@ class Remembered:
 
 
 def remembered_object(
-    versions: ObjectVersions, blobs: Mapping[str, str], changes: Iterable[datetime]
+    versions: ObjectVersions, blobs: Mapping[str, str], changes: Iterable[datetime], now: float
 ) -> RememberedObject | None:
-    """What is kept of an object; `blobs` are the digests by resourceVersion. None where its present state is not saved.
+    """What is kept of an object at monotonic `now`; `blobs` are the digests by resourceVersion.
 
-    What is older than a version that is not saved goes with it.
+    None where its present state is not saved. What is older than a version that is not saved goes with it.
     """
     kept: list[RememberedVersion] = []
     for version in reversed(versions.versions[-MOST:]):
         if version.resource_version not in blobs:
             break
-        came = Span(version.came.after, version.came.by)
+        seen = version.came.by_second
+        age = 0 if seen is None else max(0, int(now - seen))
+        came = Span(version.came.after, version.came.by, None, -float(age))
         kept.insert(0, RememberedVersion(blobs[version.resource_version], version.resource_version, came, version.gap))
     if not kept:
         return None
@@ -106,15 +112,17 @@ def _object(one: ConfigObject, kept: RememberedObject) -> Mapping[str, Any]:
         "touched": kept.touched,
         "standing": kept.standing.after,
         "versions": [[v.blob, v.resource_version, v.came.after, v.came.by, v.gap] for v in kept.versions],
+        "ages": [int(-(v.came.by_second or 0.0)) for v in kept.versions],
         "changes": [at.isoformat() for at in kept.changes],
     }
 
 
 def _object_of(found: Any) -> tuple[ConfigObject, RememberedObject]:  # noqa: ANN401 - any JSON value
     kind, namespace, name = found["object"]
+    rows = found["versions"]
     versions = tuple(
-        RememberedVersion(str(blob), str(version), Span(after, by), bool(gap))
-        for blob, version, after, by, gap in found["versions"]
+        RememberedVersion(str(blob), str(version), Span(after, by, None, -float(age)), bool(gap))
+        for (blob, version, after, by, gap), age in zip(rows, found.get("ages") or [0] * len(rows), strict=True)
     )
     if not versions:
         raise ValueError(name)

@@ -77,9 +77,14 @@ class Span:
             min(by_second, default=None),
         )
 
-    def carried_over(self, now: float) -> Span:
-        """The same after a restart, at monotonic `now`: the seconds of the process before mean nothing any more."""
-        return Span(self.after, self.by, None, now)
+    def carried_over(self, now: float, recorded: float | None = None) -> Span:
+        """The same after a restart, at monotonic `now`: the seconds of the process before mean nothing any more.
+
+        With `recorded`, the second on its clock at which this was written down, it had happened so long before that,
+        and so no later than so long before `now`.
+        """
+        age = 0.0 if recorded is None or self.by_second is None else max(0.0, recorded - self.by_second)
+        return Span(self.after, self.by, None, now - age)
 
 
 def _known(*places: Place | None) -> list[Place]:

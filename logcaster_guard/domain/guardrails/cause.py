@@ -61,7 +61,7 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
 
 def _status(ledger: Ledger, rollout: Rollout, policy: Policy) -> ReleaseStatus:
     """What is known of the release that was rolled out; while its pods are still to tell, of its template."""
-    record = ledger.records.get(rollout.template)
+    record = ledger.records.get(rollout.key)
     status = ReleaseStatus.GOOD if record is None else record.status(policy.ledger)
     if record is None or record.configuration or status is not ReleaseStatus.UNPROVEN:
         return status

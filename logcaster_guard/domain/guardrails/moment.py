@@ -66,7 +66,7 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
 def vetoed(s: DecisionContext) -> list[Refusal]:
     """A person's veto, which holds for the present release."""
     veto = s.ledger.veto
-    if veto is None or veto.template != s.ledger.present or s.now >= veto.until:
+    if veto is None or veto.key != s.ledger.present or s.now >= veto.until:
         return []
     return [Refusal(Guardrail.VETOED, Vetoed(s.target, veto.until, veto.words))]
 

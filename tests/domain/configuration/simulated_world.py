@@ -182,7 +182,7 @@ class World:
 
     def restart_guard(self) -> None:
         if self.objects is not None:
-            self.objects, self.broken = self.objects.carried_over(self.now), True
+            self.objects, self.broken = self.objects.carried_over(self.now, recorded=self.now), True
             self.seen = self.seen.carried_over(self.now)
 
     def truth(self, name: str) -> Held:

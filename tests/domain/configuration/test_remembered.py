@@ -28,19 +28,29 @@ AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 def remembered() -> Remembered:
     versions = edited(held("1", 10), "2", 12)
     missed = versions.seen(found(config_map({"k": "3"})), Look("14", 1.0, 2.0), unbroken=False)
-    known = remembered_object(missed, {"10": "aa", "12": "bb", "14": "cc"}, [AT])
+    known = remembered_object(missed, {"10": "aa", "12": "bb", "14": "cc"}, [AT], 302.5)
     assert known is not None
     pods = PodsSeen().listed([pod("web-1", 11, annotations={"checksum/config": "x"})], Look("11", 1.0, 2.0))
     return Remembered({APP: known}, {"w": pods})
 
 
-def test_what_is_kept_is_read_back_without_the_seconds_of_the_process_before() -> None:
+def test_what_is_kept_is_read_back_with_its_age_and_not_the_seconds_of_the_process_before() -> None:
     before, after = remembered(), Remembered.from_bytes(remembered().to_bytes())
     assert after.objects == before.objects
     assert after.pods["w"].carried_over(5.0) == before.pods["w"].carried_over(5.0)
     assert after.manifests == ("aa", "bb", "cc")
     assert [version.gap for version in after.objects[APP].versions] == [False, False, True]
     assert after.to_bytes() == before.to_bytes()
+    # So long at least, whatever has passed since it was written down.
+    assert after.objects[APP].versions[-1].came.carried_over(1_000.0, recorded=0.0).by_second == 700.0
+
+
+def test_what_was_written_down_without_its_age_came_now_at_the_latest() -> None:
+    body = json.loads(remembered().to_bytes())
+    for one in body["objects"]:
+        del one["ages"]
+    kept = Remembered.from_bytes(json.dumps(body).encode())
+    assert {v.came.by_second for v in kept.objects[APP].versions} == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +64,7 @@ def test_what_is_kept_is_read_back_without_the_seconds_of_the_process_before() -
 )
 def test_nothing_is_kept_from_before_what_is_not_saved(saved: dict[str, str], kept: list[str] | None) -> None:
     versions = edited(edited(held("1", 10), "2", 12), "3", 14)
-    found = remembered_object(versions, saved, [])
+    found = remembered_object(versions, saved, [], 9.0)
     assert (None if found is None else [v.blob for v in found.versions]) == kept
 
 
@@ -62,14 +72,14 @@ def test_the_versions_that_are_kept_are_bounded() -> None:
     versions, saved = held("0", 10), {"10": "d"}
     for place in range(11, 40):
         versions, saved[str(place)] = edited(versions, str(place), place), "d"
-    found = remembered_object(versions, saved, [])
+    found = remembered_object(versions, saved, [], 9.0)
     assert found is not None
     assert len(found.versions) == MOST
     assert found.versions[-1].resource_version == "39"
 
 
 def test_what_may_not_be_read_is_not_kept() -> None:
-    assert remembered_object(first_seen(NoContent.UNREADABLE, Look("", None, 0.0)), {}, []) is None
+    assert remembered_object(first_seen(NoContent.UNREADABLE, Look("", None, 0.0)), {}, [], 9.0) is None
 
 
 @pytest.mark.parametrize(

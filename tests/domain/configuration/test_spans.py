@@ -45,6 +45,9 @@ def test_what_is_known_besides_takes_no_proof_away(one: Span, other: Span, third
 
 def test_a_restart_leaves_the_sequence_and_what_has_happened_by_now() -> None:
     assert Span(1, 2, 3.0, 4.0).carried_over(9.0) == Span(1, 2, None, 9.0)
+    # Five seconds ago when it was written down, and so no later than that.
+    assert Span(1, 2, 3.0, 4.0).carried_over(100.0, recorded=9.0) == Span(1, 2, None, 95.0)
+    assert Span(1, 2, 3.0, None).carried_over(100.0, recorded=9.0) == Span(1, 2, None, 100.0)
 
 
 @pytest.mark.parametrize(("version", "place"), [("17", 17), ("", None), ("x1", None), ("-1", None), ("\u0661", None)])
