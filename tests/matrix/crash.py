@@ -8,7 +8,7 @@ from functools import partial
 
 from logcaster_guard.domain.errors import Conflict, NotFound, Rejected
 from tests.cluster.case import Case
-from tests.cluster.crashes import Cell, Moment, Point, Tape, cells, late_cells
+from tests.cluster.crashes import Cell, Moment, Tape, cells, late_cells
 from tests.cluster.ending import ending, writes_of
 from tests.cluster.matrix import ROWS, shared
 from tests.cluster.scene import Scene
@@ -56,7 +56,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
 
 def _cleared_away(cell: Cell) -> bool:
     """Whether something was created too late, and deleted: two writes more."""
-    return cell in {Cell(Point(what, 1), Moment.LATE) for what in CREATES}
+    return cell.moment is Moment.LATE and cell.point.what in CREATES
 
 
 async def _arrives(tape: Tape) -> bool:
