@@ -444,7 +444,7 @@ class Database(Protocol):
         """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
 
     async def begin(self) -> MigrationSession:
-        """A session for a migration. The guard's own schema is there then."""
+        """A session for a migration, with the guard's own schema; `run` tells what else is in the way."""
 
     async def outcome(self, attempt: Attempt, epoch: int) -> Outcome:
         """How an attempt ended, for the leader of `epoch`; none of an older epoch can begin one afterwards.

@@ -38,6 +38,10 @@ def order_of(scripts: Sequence[Script], **changed: Any) -> MigrationOrder:
     return MigrationOrder(scripts=tuple(scripts), **{**kept, **changed})
 
 
+async def unnoted(_: int) -> None:
+    """Nobody keeps a journal of it."""
+
+
 class DatabaseWorld(Protocol):
     """A database and the files that change it."""
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -35,6 +36,12 @@ _OPERATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TIME = "%Y%m%dT%H%M%SZ"
 _REPLACED = re.compile(r"(\d{8}T\d{6}Z)\.(.+)", re.DOTALL)
 _TREE, _LINKS = "tree", "links"
+_CANNOT = {
+    errno.EBUSY: ExchangeFault.MOUNT_POINT,
+    errno.EXDEV: ExchangeFault.LAYERS,
+    errno.EINVAL: ExchangeFault.UNSUPPORTED,
+    errno.ENOSYS: ExchangeFault.UNSUPPORTED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,8 @@ class Beside:
                 without_acl(made.handle)
                 for part in (_TREE, _LINKS):
                     os.mkdir(part, 0o700, dir_fd=made.handle)
+                # Both are empty: whether folders can be exchanged here is known before anything is copied.
+                self.swap(made, _TREE, _LINKS)
                 with made.folder(_TREE) as tree, made.folder(_LINKS) as links:
                     root = Root(self.place, tree.root.device, tree.root.mount, DEEPEST)
                     yield Draft(made, Folder(tree.handle, "", 0, root), links)
@@ -170,6 +179,15 @@ class Beside:
             linux.move(draft.around.handle, _TREE, self.parent.handle, ready)
             os.fsync(self.parent.handle)
         return ready
+
+    def swap(self, folder: Folder, one: str, other: str) -> None:
+        """Let two folders change places; raises `NotExchangeable` where they cannot."""
+        try:
+            linux.exchange_names(folder.handle, one, other)
+        except OSError as error:
+            if fault := _CANNOT.get(error.errno or 0):
+                raise failure(NotExchangeable, CannotExchange(shown(self.place), fault)) from error
+            raise
 
     def put_away(self, name: str) -> None:
         """Make an unfinished one of a tree that nobody needs: however this ends, it is removed then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -39,21 +40,25 @@ class _Pair:
     def folders(self, one: Folder, other: Folder) -> Steps:
         """Two folders of one path, and all below."""
         self._add(read_folder(one), read_folder(other))
+        shared = 0
         for entry in one.entries():
-            yield from self._name(one, other, entry.name)
+            shared += yield from self._name(one, other, entry)
+        if shared == sum(1 for _ in other.entries()):
+            return
         for entry in other.entries():
             if not one.has(entry.name):
                 self._differ(other.within(entry.name), Aspect.ADDED)
                 yield from _alone(other, entry.name, self._other)
 
-    def _name(self, one: Folder, other: Folder, name: str) -> Steps:
-        kind, twin = (_kind(folder, name) for folder in (one, other))
+    def _name(self, one: Folder, other: Folder, entry: os.DirEntry[str]) -> Generator[Progress, None, bool]:
+        """What has a name in the first; whether the second has it too."""
+        name, kind, twin = entry.name, _kind_of(one, entry), _kind(other, entry.name)
         if kind == twin == stat.S_IFDIR:
             with one.folder(name) as below, other.folder(name) as beside:
                 yield from self.folders(below, beside)
         elif kind == twin:
             first = yield from _read(one, name, kind, self._one)
-            second = yield from _read(other, name, twin, self._other)
+            second = yield from _read(other, name, twin, self._other, first)
             self._add(first, second)
             yield self._progress()
         else:
@@ -61,14 +66,16 @@ class _Pair:
             yield from _alone(one, name, self._one)
             if twin:
                 yield from _alone(other, name, self._other)
+        return bool(twin)
 
     def _add(self, one: Entry, other: Entry) -> None:
-        record, twin = one.record(), other.record()
-        wide = spread(record)
+        wide = spread(one.record())
+        same = one.kept == other.kept
         self._one.add(one, wide)
-        self._other.add(other, wide if record == twin else spread(twin))
-        for aspect in _differing(one, other):
-            self._differ(one.path, aspect)
+        self._other.add(other, wide if same else spread(other.record()))
+        if not same or one.layout != other.layout or one.varied or other.varied:
+            for aspect in _differing(one, other):
+                self._differ(one.path, aspect)
         if self._one.names_of(one) != self._other.names_of(other):
             self._differ(one.path, Aspect.LINKS)
 
@@ -83,19 +90,20 @@ class _Pair:
 
 
 def _differing(one: Entry, other: Entry) -> Iterator[Aspect]:
+    first, second = one.kept, other.kept
     if one.varied or other.varied:
         yield Aspect.VARYING
-    if (one.size, one.content) != (other.size, other.content):
-        yield Aspect.TARGET if one.kind == stat.S_IFLNK else Aspect.CONTENT
+    if (first.size, first.content) != (second.size, second.content):
+        yield Aspect.TARGET if first.kind == stat.S_IFLNK else Aspect.CONTENT
     elif one.layout != other.layout:
         yield Aspect.HOLES
-    if (one.status.st_uid, one.status.st_gid) != (other.status.st_uid, other.status.st_gid):
+    if (first.uid, first.gid) != (second.uid, second.gid):
         yield Aspect.OWNER
-    if one.mode != other.mode:
+    if first.mode != second.mode:
         yield Aspect.MODE
-    if one.status.st_mtime_ns != other.status.st_mtime_ns:
+    if first.mtime_ns != second.mtime_ns:
         yield Aspect.MODIFIED
-    if one.xattrs != other.xattrs:
+    if first.xattrs != second.xattrs:
         yield Aspect.XATTRS
 
 
@@ -114,8 +122,10 @@ def _alone(folder: Folder, name: str, summed: Summed) -> Steps:
             yield from _alone(below, entry.name, summed)
 
 
-def _read(folder: Folder, name: str, kind: int, summed: Summed) -> Generator[Progress, None, Entry]:
-    reading, read = read_entry(folder, name, kind), 0
+def _read(
+    folder: Folder, name: str, kind: int, summed: Summed, like: Entry | None = None
+) -> Generator[Progress, None, Entry]:
+    reading, read = read_entry(folder, name, kind, like), 0
     try:
         while True:
             read += next(reading)
@@ -129,3 +139,10 @@ def _kind(folder: Folder, name: str) -> int:
     """0 for what is not there."""
     status = folder.status(name)
     return stat.S_IFMT(status.st_mode) if status else 0
+
+
+def _kind_of(folder: Folder, entry: os.DirEntry[str]) -> int:
+    """The same of what the folder has told of, which mostly tells it as well."""
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _kind(folder, entry.name)

@@ -96,7 +96,8 @@ def data_of(handle: int, size: int) -> Iterator[tuple[int, int]]:
 
 def same_moment(before: os.stat_result, after: os.stat_result) -> bool:
     """Whether nobody has written the file between the two."""
-    return all(getattr(before, key) == getattr(after, key) for key in ("st_size", "st_mtime_ns", "st_ctime_ns"))
+    first, second = ((of.st_size, of.st_mtime_ns, of.st_ctime_ns) for of in (before, after))
+    return first == second
 
 
 def _write(target: int, data: bytes, at: int) -> None:

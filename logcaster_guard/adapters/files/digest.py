@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from logcaster_guard.adapters.files.attributes import Xattrs, link_xattrs_of, xattrs_of
 from logcaster_guard.adapters.files.content import PIECE, data_of, is_dense, same_moment
@@ -24,43 +25,47 @@ _WIDTH = 256
 _ZEROS = bytes(BLOCK)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What was read of an entry. `content` is a hash, or the target of a link; `layout` tells where a file has data."""
+class Kept(NamedTuple):
+    """What counts of an entry: `content` is the hash of a file, or the target of a link, which has no mode."""
+
+    kind: int
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    content: bytes
+    xattrs: Xattrs
+
+
+class Entry(NamedTuple):
+    """What was read of an entry. `names` is how many it has, `layout` tells where a file has data.
+
+    `data` is what a small file holds.
+    """
 
     path: str
-    status: os.stat_result
-    xattrs: Xattrs
-    content: bytes = b""
+    kept: Kept
+    inode: int
+    names: int
     layout: bytes = b""
     varied: bool = False
+    data: bytes = b""
 
-    @property
-    def kind(self) -> int:
-        """Its type, as `stat.S_IFMT` names it."""
-        return stat.S_IFMT(self.status.st_mode)
-
-    @property
-    def mode(self) -> int:
-        """Its permissions; a link has none."""
-        return 0 if self.kind == stat.S_IFLNK else stat.S_IMODE(self.status.st_mode)
-
-    @property
-    def size(self) -> int:
-        """The bytes that a file holds."""
-        return self.status.st_size if self.kind == stat.S_IFREG else 0
-
-    @property
-    def has_names(self) -> bool:
-        """Whether it may have further names."""
-        return self.kind != stat.S_IFDIR and self.status.st_nlink > 1
+    @classmethod
+    def of(cls, path: str, status: os.stat_result, content: bytes, xattrs: Xattrs) -> Self:
+        """One of which the file system tells this."""
+        kind = stat.S_IFMT(status.st_mode)
+        mode = 0 if kind == stat.S_IFLNK else stat.S_IMODE(status.st_mode)
+        size = status.st_size if kind == stat.S_IFREG else 0
+        kept = Kept(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, size, content, xattrs)
+        return cls(path, kept, status.st_ino, 1 if kind == stat.S_IFDIR else status.st_nlink)
 
     def record(self) -> bytes:
         """Everything that counts, each part after its length."""
-        of = self.status
-        numbers = f"{self.kind} {self.mode} {of.st_uid} {of.st_gid} {of.st_mtime_ns} {self.size}".encode("ascii")
-        xattrs = [part for name, value in self.xattrs for part in (os.fsencode(name), value)]
-        return _joined([os.fsencode(self.path), numbers, self.content, *xattrs])
+        xattrs = [part for name, value in self.kept.xattrs for part in (os.fsencode(name), value)]
+        parts = [os.fsencode(self.path), b"%d %d %d %d %d %d" % self.kept[:6], self.kept.content, *xattrs]
+        return b"".join([b"%d:%b" % (len(part), part) for part in parts])
 
 
 @dataclass(slots=True)
@@ -75,16 +80,15 @@ class Summed:
     def add(self, entry: Entry, wide: int) -> None:
         """One more; `wide` is `spread` of its record."""
         self.entries += 1
-        self.size += entry.size
+        self.size += entry.kept.size
         self._sum += wide
-        if entry.has_names:
-            inode = entry.status.st_ino
-            count, names = self._names.get(inode, (0, 0))
-            self._names[inode] = count + 1, names + _name(entry.path)
+        if entry.names > 1:
+            count, names = self._names.get(entry.inode, (0, 0))
+            self._names[entry.inode] = count + 1, names + _name(entry.path)
 
     def names_of(self, entry: Entry) -> tuple[int, int] | None:
         """How many names of its file have been added, and a sum over them; None while that is the only one."""
-        found = self._names.get(entry.status.st_ino) if entry.has_names else None
+        found = self._names.get(entry.inode) if entry.names > 1 else None
         return found if found and found[0] > 1 else None
 
     def digest(self) -> TreeDigest:
@@ -104,39 +108,48 @@ def spread(record: bytes) -> int:
 
 def read_folder(folder: Folder) -> Entry:
     """A folder itself; what is in it are further entries."""
-    return Entry(folder.path, os.fstat(folder.handle), xattrs_of(folder.handle))
+    return Entry.of(folder.path, os.fstat(folder.handle), b"", xattrs_of(folder.handle))
 
 
-def read_entry(folder: Folder, name: str, kind: int) -> Generator[int, None, Entry]:
-    """A file or a link in a folder; yields the bytes of each piece that was read."""
+def read_entry(folder: Folder, name: str, kind: int, like: Entry | None = None) -> Generator[int, None, Entry]:
+    """A file or a link in a folder; yields the bytes of each piece that was read. What is `like` it has its hash."""
     if kind == stat.S_IFLNK:
-        handle, status = folder.link(name)
-        try:
-            return Entry(
-                folder.within(name), status, link_xattrs_of(handle), os.fsencode(os.readlink("", dir_fd=handle))
-            )
-        finally:
-            os.close(handle)
+        return _read_link(folder, name)
     folder.check_kind(name, kind)
     handle, status = folder.file(name)
     try:
-        xattrs = xattrs_of(handle)
-        content, layout = yield from _hashed(handle, status)
+        xattrs, layout, data = xattrs_of(handle), b"", b""
+        if status.st_size > BLOCK:
+            content, layout = yield from _hashed(handle, status)
+        else:
+            data = os.pread(handle, status.st_size, 0)
+            content = like.kept.content if like and data and like.data == data else _hash(data)
         varied = not same_moment(status, os.fstat(handle))
-        return Entry(folder.within(name), status, xattrs, content, layout, varied)
+        entry = Entry.of(folder.within(name), status, content, xattrs)
+        return entry._replace(layout=layout, varied=varied, data=data)
     finally:
         os.close(handle)
 
 
+def _read_link(folder: Folder, name: str) -> Entry:
+    handle, status = folder.link(name)
+    try:
+        target = os.fsencode(os.readlink("", dir_fd=handle))
+        return Entry.of(folder.within(name), status, target, link_xattrs_of(handle))
+    finally:
+        os.close(handle)
+
+
+def _hash(data: bytes) -> bytes:
+    """That of one block, which is none if it holds zeros alone."""
+    return hashlib.sha256(data).digest() if data.strip(b"\0") else b""
+
+
 def _hashed(handle: int, status: os.stat_result) -> Generator[int, None, tuple[bytes, bytes]]:
-    """The hash of the content, and of which blocks the file has."""
-    size = status.st_size
-    if size <= BLOCK:
-        data = os.pread(handle, size, 0)
-        return (hashlib.sha256(bytes(8) + data).digest() if data.strip(b"\0") else b""), b""
+    """The hash of the content of several blocks, and of which blocks the file has."""
     content, layout, since = hashlib.sha256(), hashlib.sha256(), 0
     for at in _blocks(handle, status):
-        data = os.pread(handle, min(BLOCK, size - at), at)
+        data = os.pread(handle, min(BLOCK, status.st_size - at), at)
         number = at.to_bytes(8, "big")
         layout.update(number)
         if data != _ZEROS[: len(data)]:
@@ -163,7 +176,3 @@ def _blocks(handle: int, status: os.stat_result) -> Generator[int, None, None]:
 
 def _name(path: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest(), "big")
-
-
-def _joined(parts: list[bytes]) -> bytes:
-    return b"".join(b"%d:%b" % (len(part), part) for part in parts)

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 
-from logcaster_guard.adapters.files import linux, marker
+from logcaster_guard.adapters.files import marker
 from logcaster_guard.adapters.files.beside import Beside
 from logcaster_guard.adapters.files.faults import shown, told
 from logcaster_guard.adapters.files.marker import Marker
 from logcaster_guard.domain.errors import NotExchangeable, TreeForeign
 from logcaster_guard.file_trees import Doing, Exchange, Exchanged, Order, Progress, Pruned, Surroundings
 from logcaster_guard.messages.texts import failure
-from logcaster_guard.messages.tree_faults import (
-    CannotExchange,
-    ExchangeFault,
-    OtherExchange,
-    TreeNotThere,
-    TreeOfSomebodyElse,
-)
-
-_CANNOT = {
-    errno.EBUSY: ExchangeFault.MOUNT_POINT,
-    errno.EXDEV: ExchangeFault.LAYERS,
-    errno.EINVAL: ExchangeFault.UNSUPPORTED,
-    errno.ENOSYS: ExchangeFault.UNSUPPORTED,
-}
+from logcaster_guard.messages.tree_faults import OtherExchange, TreeNotThere, TreeOfSomebodyElse
 
 
 def exchange(production: Path, wanted: Exchange, order: Order, now: datetime) -> Exchanged:
@@ -39,7 +25,7 @@ def exchange(production: Path, wanted: Exchange, order: Order, now: datetime) ->
         begun = _marker(beside, wanted, order, now)
         marker.write(beside.parent, beside.prefix, begun)
         try:
-            _exchange(beside, wanted.beside)
+            beside.swap(beside.parent, beside.name, wanted.beside)
         except NotExchangeable:
             marker.write(beside.parent, beside.prefix, found)
             raise
@@ -104,12 +90,3 @@ def _marker(beside: Beside, wanted: Exchange, order: Order, now: datetime) -> Ma
         wanted.replaced,
         wanted.new,
     )
-
-
-def _exchange(beside: Beside, name: str) -> None:
-    try:
-        linux.exchange_names(beside.parent.handle, beside.name, name)
-    except OSError as error:
-        if fault := _CANNOT.get(error.errno or 0):
-            raise failure(NotExchangeable, CannotExchange(shown(beside.place), fault)) from error
-        raise

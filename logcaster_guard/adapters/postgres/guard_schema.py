@@ -15,26 +15,37 @@ from logcaster_guard.messages.database_faults import GuardSchemaForeign
 from logcaster_guard.messages.texts import failure
 
 SCHEMA = "logcaster_guard"
-EPOCH, OPERATION = f"{SCHEMA}.epoch", f"{SCHEMA}.operation"
+EPOCH = f"{SCHEMA}.epoch"
 
-_MAKING = 0x6C6F67_67756172  # "loggua" and "r": any number of our own
-_MAKE = f"""
+_OWNER = "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = %s"
+_MAKE = """
     BEGIN;
     SET LOCAL lock_timeout = '5s';
-    SELECT pg_advisory_xact_lock({_MAKING});
-    CREATE SCHEMA IF NOT EXISTS {SCHEMA};
-    CREATE TABLE IF NOT EXISTS {EPOCH} (
+    SELECT pg_advisory_xact_lock(hashtextextended('logcaster_guard', 0));
+    CREATE SCHEMA IF NOT EXISTS logcaster_guard;
+    CREATE TABLE IF NOT EXISTS logcaster_guard.epoch (
         row boolean PRIMARY KEY DEFAULT true CHECK (row), epoch bigint NOT NULL);
-    INSERT INTO {EPOCH} (epoch) VALUES (0) ON CONFLICT DO NOTHING;
-    CREATE TABLE IF NOT EXISTS {SCHEMA}.completion (
+    INSERT INTO logcaster_guard.epoch (epoch) VALUES (0) ON CONFLICT DO NOTHING;
+    CREATE TABLE IF NOT EXISTS logcaster_guard.completion (
         operation text PRIMARY KEY, counted_before bigint[] NOT NULL, counted_after bigint[] NOT NULL,
         at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE IF NOT EXISTS {OPERATION} (
-        operation text PRIMARY KEY REFERENCES {SCHEMA}.completion DEFERRABLE INITIALLY DEFERRED,
+    CREATE TABLE IF NOT EXISTS logcaster_guard.operation (
+        operation text PRIMARY KEY REFERENCES logcaster_guard.completion DEFERRABLE INITIALLY DEFERRED,
         epoch bigint NOT NULL, plan text NOT NULL, present bigint NOT NULL, destination bigint,
         transaction xid8 NOT NULL, at timestamptz NOT NULL DEFAULT now());
     COMMIT
-"""  # noqa: S608 - names of our own
+"""
+_CLAIM = """
+    INSERT INTO logcaster_guard.operation (operation, epoch, plan, present, destination, transaction)
+    VALUES (%s, %s, %s, %s, %s, pg_current_xact_id()) ON CONFLICT DO NOTHING
+"""
+_COMPLETE = """
+    INSERT INTO logcaster_guard.completion (operation, counted_before, counted_after) VALUES (%s, %s, %s)
+"""
+_FIND = """
+    SELECT plan, transaction::text, counted_before, counted_after
+      FROM logcaster_guard.operation JOIN logcaster_guard.completion USING (operation) WHERE operation = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +59,7 @@ class Operation:
 
 async def make(connection: Connection) -> None:
     """Make what is not there yet; raises `DatabaseRefused` where a schema of this name is somebody else's."""
-    owner = await (
-        await connection.execute(
-            "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = %s",
-            (SCHEMA,),
-        )
-    ).fetchone()
+    owner = await (await connection.execute(_OWNER, (SCHEMA,))).fetchone()
     if owner is not None and not owner[1]:
         raise failure(DatabaseRefused, GuardSchemaForeign(SCHEMA, owner[0]))
     if owner is None or not await exists(connection):
@@ -73,38 +79,28 @@ async def fence(connection: Connection, epoch: int) -> int:
 
     Where it is greater than `epoch`, a newer leader has taken over.
     """
-    ((seen,),) = await (await connection.execute(f"SELECT epoch FROM {EPOCH} FOR UPDATE")).fetchall()  # noqa: S608 - as above
+    cursor = await connection.execute("SELECT epoch FROM logcaster_guard.epoch FOR UPDATE")
+    ((seen,),) = await cursor.fetchall()
     if seen < epoch:
-        await connection.execute(f"UPDATE {EPOCH} SET epoch = %s", (epoch,))  # noqa: S608 - as above
+        await connection.execute("UPDATE logcaster_guard.epoch SET epoch = %s", (epoch,))
     return max(int(seen), epoch)
 
 
 async def claim(connection: Connection, order: MigrationOrder) -> bool:
     """Whether this transaction is the one to carry the operation out; an open one that claims it too is waited for."""
-    cursor = await connection.execute(
-        f"INSERT INTO {OPERATION} (operation, epoch, plan, present, destination, transaction)"  # noqa: S608 - as above
-        " VALUES (%s, %s, %s, %s, %s, pg_current_xact_id()) ON CONFLICT DO NOTHING",
-        (order.operation, order.epoch, order.plan, order.present, order.destination),
-    )
+    claimed = (order.operation, order.epoch, order.plan, order.present, order.destination)
+    cursor = await connection.execute(_CLAIM, claimed)
     return cursor.rowcount == 1
 
 
 async def complete(connection: Connection, operation: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:
     """Write down that all of the operation is done, so that the transaction can be committed."""
-    await connection.execute(
-        f"INSERT INTO {SCHEMA}.completion (operation, counted_before, counted_after) VALUES (%s, %s, %s)",  # noqa: S608 - as above
-        (operation, list(before), list(after)),
-    )
+    await connection.execute(_COMPLETE, (operation, list(before), list(after)))
 
 
 async def find(connection: Connection, operation: str) -> Operation | None:
     """The operation, if it was carried out."""
-    cursor = await connection.execute(
-        f"SELECT o.plan, o.transaction::text, c.counted_before, c.counted_after"  # noqa: S608 - as above
-        f" FROM {OPERATION} o JOIN {SCHEMA}.completion c USING (operation) WHERE operation = %s",
-        (operation,),
-    )
-    row = await cursor.fetchone()
+    row = await (await connection.execute(_FIND, (operation,))).fetchone()
     if row is None:
         return None
     plan, transaction, before, after = row

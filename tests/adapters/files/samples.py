@@ -9,12 +9,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from logcaster_guard.adapters.files.build import build
 from logcaster_guard.adapters.files.compare import compare
 from logcaster_guard.adapters.files.exchange import exchange
-from logcaster_guard.file_trees import Built, Comparison, Exchange, Exchanged, Order, Progress
+from logcaster_guard.file_trees import Built, Comparison, Exchange, Exchanged, Order, Progress, TreeDigest
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FIRST = Order("first", 3)
@@ -135,7 +135,7 @@ def names_of(tree: Path) -> dict[str, os.stat_result]:
     return found
 
 
-def in_tree(tree: Path) -> Any:
+def in_tree(tree: Path) -> TreeDigest:
     """What the tree tells of itself by its digest."""
     return finished(compare(tree, tree)).first
 

@@ -24,7 +24,7 @@ class Killable:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self._main, self._input, self._output = process.pid, process.stdin, process.stdout
+        self._input, self._output = process.stdin, process.stdout
         self.journal: dict[str, Any] = {}
 
     async def migrate(self, raw: RealDatabase, port: int, scripts: Sequence[Script] = BACK_TO_9) -> None:

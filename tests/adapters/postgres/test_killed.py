@@ -26,11 +26,12 @@ from logcaster_guard.domain.database.migrating import (
     Script,
 )
 from logcaster_guard.domain.database.server_reasons import OfOldLeader
-from tests.adapters.database_worlds import COUNT, address_of, order_of
+from tests.adapters.database_worlds import COUNT, address_of, order_of, unnoted
 from tests.adapters.postgres.killing import Killable, killable
 from tests.adapters.postgres.twelve import BACK_TO_9, at_twelve, shape
 from tests.adapters.postgres.wire import Fate, Wire
 from tests.real.postgresql import PostgreSQL, RealDatabase
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -56,7 +57,7 @@ async def settled(raw: RealDatabase, attempt: Attempt, ends: Sequence[object]) -
     assert shape(raw) in (old, new)
     for epoch, ended in ((1, RolledBack(OfOldLeader(1, 2))), (2, None), (3, None)):
         session = await database.begin()
-        again = await session.run(order_of(BACK_TO_9, epoch=epoch, invariants=[Invariant(COUNT)]), _nothing)
+        again = await session.run(order_of(BACK_TO_9, epoch=epoch, invariants=[Invariant(COUNT)]), unnoted)
         await session.aclose()
         assert again == ended or (ended is None and isinstance(again, Committed))
         if epoch == 3:
@@ -64,10 +65,6 @@ async def settled(raw: RealDatabase, attempt: Attempt, ends: Sequence[object]) -
             assert again.repeated
     assert shape(raw) == new
     return type(outcome).__name__
-
-
-async def _nothing(_: int) -> None:
-    return
 
 
 Choice = Callable[[int, str], bool]
@@ -140,6 +137,22 @@ async def test_a_guard_that_is_killed_leaves_the_old_version_or_the_new_one(
             for point, (choice, fate, _) in POINTS.items()
         }
     assert seen == {point: expected for point, (_, _, expected) in POINTS.items()}
+
+
+async def test_a_backend_whose_guard_is_gone_does_not_go_on_with_a_long_statement(
+    postgresql_server: PostgreSQL,
+) -> None:
+    raw = at_twelve(postgresql_server)
+    async with killable() as client:
+        await client.migrate(raw, postgresql_server.port, [Script("12", "SELECT pg_sleep(30)", 11)])
+        await client.hear("transaction")
+        await client.kill()
+
+        async def gone() -> bool:
+            return (client.journal["backend"],) not in raw.run("SELECT pid FROM pg_stat_activity")
+
+        await until(gone, 10)
+    postgresql_server.drop(raw)
 
 
 @pytest.mark.slow

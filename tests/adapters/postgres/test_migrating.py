@@ -38,7 +38,7 @@ from logcaster_guard.domain.database.server_reasons import (
 )
 from logcaster_guard.domain.errors import DatabaseRefused
 from logcaster_guard.messages.database_faults import DatabaseSaid, GuardSchemaForeign
-from tests.adapters.database_worlds import COUNT, LOGS, RealWorld, address_of, order_of
+from tests.adapters.database_worlds import COUNT, LOGS, RealWorld, address_of, order_of, unnoted
 from tests.adapters.postgres.wire import Fate, Wire
 from tests.real.postgresql import RealDatabase
 
@@ -56,13 +56,9 @@ def world(real_database: RealDatabase) -> RealWorld:
 async def run(world: RealWorld, order: MigrationOrder) -> Migrated:
     session = await world.database.begin()
     try:
-        return await session.run(order, _begun)
+        return await session.run(order, unnoted)
     finally:
         await session.aclose()
-
-
-async def _begun(_: int) -> None:
-    return
 
 
 async def refused(world: RealWorld, *texts: str) -> object:
@@ -174,7 +170,7 @@ async def test_going_back_before_the_first_migration_leaves_the_table_empty(worl
 async def test_the_version_is_read_again_under_the_locks(world: RealWorld, statement: str, reason: object) -> None:
     session = await world.database.begin()
     world.raw.run(statement)
-    ended = await session.run(order_of(scripts("DELETE FROM logs")), _begun)
+    ended = await session.run(order_of(scripts("DELETE FROM logs")), unnoted)
     await session.aclose()
     assert ended == RolledBack(reason)  # type: ignore[arg-type] # each is a message
     assert world.raw.value(COUNT) == 10
@@ -306,7 +302,7 @@ async def test_a_server_that_hangs_is_given_up(world: RealWorld, monkeypatch: py
     order = order_of(scripts("DROP TABLE logs"), statement_timeout=0.1)
     async with Wire(world.raw.server.port, judge) as wire:
         session = await PostgresDatabase(address_of(world.raw, port=wire.port), SystemClock()).begin()
-        ended = await session.run(order, _begun)
+        ended = await session.run(order, unnoted)
         await session.aclose()
     assert ended == RolledBack(AttemptTooLong(1.1, "12.down.sql"))
     assert isinstance(await run(world, order), Committed)

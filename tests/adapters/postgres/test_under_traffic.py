@@ -14,7 +14,7 @@ import pytest
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.postgres.database import PostgresDatabase
 from logcaster_guard.domain.database.migrating import Committed, Invariant, NotCommitted, Script
-from tests.adapters.database_worlds import COUNT, address_of, order_of
+from tests.adapters.database_worlds import COUNT, address_of, order_of, unnoted
 from tests.adapters.postgres.killing import killable
 from tests.adapters.postgres.twelve import BACK_TO_9, at_twelve, shape
 from tests.real.postgresql import PostgreSQL, RealDatabase
@@ -80,7 +80,7 @@ async def test_a_million_rows_under_traffic_survive_three_kills_and_the_way_back
         await until(lambda: _more(traffic, written))
         session = await database.begin()
         begun = time.monotonic()
-        ended = await session.run(order_of(SCRIPTS, invariants=[Invariant(COUNT)]), _begun)
+        ended = await session.run(order_of(SCRIPTS, invariants=[Invariant(COUNT)]), unnoted)
         lasted = time.monotonic() - begun
         await session.aclose()
     assert isinstance(ended, Committed)
@@ -99,7 +99,3 @@ async def test_a_million_rows_under_traffic_survive_three_kills_and_the_way_back
 
 async def _more(traffic: Traffic, written: int) -> bool:
     return traffic.done["write"] > written + 10
-
-
-async def _begun(_: int) -> None:
-    return
