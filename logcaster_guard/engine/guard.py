@@ -380,8 +380,8 @@ class Guard:
         await self.sweeper.sweep()
         left = await self._retention.left_secrets.claims(self.state.since)
         told_to = {t.namespace: t.key for t in reversed(self._configuration.targets)}
-        first = self._configuration.targets[0].key
-        claims = [(told_to.get(namespace, first), claim) for namespace, claim in left]
+        # What is kept together, in a namespace without targets, is told to the first one.
+        claims = [(told_to.get(n, self._configuration.targets[0].key), claim) for n, claim in left]
         await self.sweeper.look_for_claims([*await self._suspensions.sweep(), *claims])
         if self._term is not None:
             with contextlib.suppress(JournalUnavailable):

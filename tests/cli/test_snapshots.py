@@ -243,6 +243,29 @@ async def test_without_the_right_or_the_setting_a_secret_is_named_alone(
         settings.write_text(settings.read_text().replace("secrets: restore", "secrets: names"))
 
 
+async def test_a_journal_is_looked_through_with_what_it_needs_of_secrets_and_a_backup_holds_none(
+    tmp_path: Path, keeping: KubernetesSavedSecrets
+) -> None:
+    name, place = await holding(tmp_path, keeping, 6, word=ONE)
+    await journal(tmp_path, name, Release({"spec": {}}))
+    settings, backup = str(tmp_path / "guard.yaml"), str(tmp_path / "backup.tar")
+
+    async def called(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, ["journal", *arguments], env=WIDE)
+
+    assert (await called("backup", backup, "--config", settings)).exit_code == 0
+    sound = await called("verify", "--config", settings)
+    assert (sound.exit_code, sound.stderr) == (0, "")
+    copied = await called("verify", backup, "--config", settings)
+    assert copied.exit_code == 0
+    assert f"Secret shop/db ({place}) is not looked at: No backup holds what a Secret held" in copied.stderr
+    assert isinstance(keeping.cluster, Secrets)
+    keeping.cluster.objects.clear()
+    lost = await called("verify", "--config", settings)
+    assert lost.exit_code == 1
+    assert f"what is kept of Secret shop/db ({place}) is lost" in lost.output
+
+
 @pytest.mark.parametrize("needed", [True, False])
 async def test_what_was_kept_of_a_secret_is_there_and_whole(
     tmp_path: Path, keeping: KubernetesSavedSecrets, needed: bool

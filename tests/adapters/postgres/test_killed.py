@@ -139,6 +139,9 @@ async def test_a_guard_that_is_killed_leaves_the_old_version_or_the_new_one(
     assert seen == {point: expected for point, (_, _, expected) in POINTS.items()}
 
 
+AT_WORK = "SELECT pid, query LIKE '%pg_sleep(30)%' FROM pg_stat_activity"
+
+
 async def test_a_backend_whose_guard_is_gone_does_not_go_on_with_a_long_statement(
     postgresql_server: PostgreSQL,
 ) -> None:
@@ -146,11 +149,15 @@ async def test_a_backend_whose_guard_is_gone_does_not_go_on_with_a_long_statemen
     async with killable() as client:
         await client.migrate(raw, postgresql_server.port, [Script("12", "SELECT pg_sleep(30)", 11)])
         await client.hear("transaction")
-        await client.kill()
+
+        async def asleep() -> bool:
+            return (client.journal["backend"], True) in raw.run(AT_WORK)
 
         async def gone() -> bool:
-            return (client.journal["backend"],) not in raw.run("SELECT pid FROM pg_stat_activity")
+            return all(pid != client.journal["backend"] for pid, _ in raw.run(AT_WORK))
 
+        await until(asleep, 10)
+        await client.kill()
         await until(gone, 10)
     postgresql_server.drop(raw)
 
