@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -147,20 +148,22 @@ async def real(plane: Way, folder: Path) -> AsyncIterator[Cluster]:
 
 @dataclass
 class _Log:
-    """The audit log of a real control plane, each line of it read once."""
+    """The audit log of a real control plane, each line of it read once, whoever asks at the same time."""
 
     file: Path | None
     admin: Client
     namespace: str
     _read: int = 0
     _records: dict[str, list[AuditRecord]] = field(default_factory=dict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, namespace: str) -> Sequence[AuditRecord]:
         if self.file is None:
             pytest.skip("the audit log of the control plane behind KUBECONFIG cannot be read")
-        records, self._read = await read_marked(self.file, self._read, self.admin, self.namespace)
-        for record in records:
-            self._records.setdefault(record.namespace, []).append(record)
+        async with self._reading:
+            records, self._read = await read_marked(self.file, self._read, self.admin, self.namespace)
+            for record in records:
+                self._records.setdefault(record.namespace, []).append(record)
         return self._records.get(namespace, []) if namespace else [r for known in self._records.values() for r in known]
 
     def forget(self, namespace: str) -> None:

@@ -65,7 +65,7 @@ class Beside:
     def of(cls, production: Path) -> Self:
         """Raises `NotExchangeable` where no tree could take the place of this one."""
         name, place = production.name, str(production)
-        if not 0 < len(os.fsencode(name)) <= _LONGEST_NAME or ".." in production.parts:
+        if name in {"", ".."} or len(os.fsencode(name)) > _LONGEST_NAME:
             raise failure(NotExchangeable, CannotExchange(shown(place), ExchangeFault.NAME))
         # Drafts lie two folders below it, and their trees are as deep as any.
         made = cls(Folder.at(production.parent, DEEPEST + 2), name, place)

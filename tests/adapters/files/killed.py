@@ -1,11 +1,12 @@
 """Kills a child at each system call that changes something, and looks what whoever comes next makes of it.
 
-`python -m tests.adapters.files.killed <folder> <build|repeat|other> <each n-th call>` prints how many times it killed.
+`python -m tests.adapters.files.killed <folder> <build|repeat|other>=<each n-th call> …` prints how often it killed.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 from logcaster_guard.adapters.files import linux
 from logcaster_guard.adapters.files.exchange import look
 from logcaster_guard.file_trees import Order
-from tests.adapters.files.samples import Site, in_tree, run, small
+from tests.adapters.files.samples import Site, in_tree, small
 
 CALLS = ("mkdir", "open", "link", "symlink", "rename", "unlink", "rmdir", "fsync", "fchmod", "utime")
 OTHER = Order("second", 4)
@@ -113,13 +114,14 @@ class Scene:
 
 
 def main() -> None:
-    folder, way, every = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    for point in count(0, every):
-        scene = Scene(folder / f"{way}{point}")
-        if not getattr(scene, way)(point):
-            print(point // every)  # noqa: T201 - what the test asks for
-            return
-        run("rm", "-rf", str(scene.site.folder))
+    folder = Path(sys.argv[1])
+    for way, every in (argument.split("=") for argument in sys.argv[2:]):
+        for point in count(0, int(every)):
+            scene = Scene(folder / f"{way}{point}")
+            if not getattr(scene, way)(point):
+                print(point // int(every))  # noqa: T201 - what the test asks for
+                break
+            shutil.rmtree(scene.site.folder)
 
 
 if __name__ == "__main__":

@@ -260,6 +260,13 @@ def test_production_is_a_folder(quick_site: Site, made: Callable[[Path], None], 
         quick_site.build()
 
 
+@pytest.mark.parametrize("name", ["..", "n" * 121])
+def test_production_has_a_name_of_its_own(quick_site: Site, name: str) -> None:
+    for path in (quick_site.folder / name, Path("/")):
+        with pytest.raises(NotExchangeable, match="needs a name of its own, of at most 120 bytes"):
+            look(path)
+
+
 @pytest.mark.parametrize("operation", ["", "../x", "a/b", "a" * 65, "a\n"])
 def test_the_id_of_an_operation_is_part_of_a_name(quick_site: Site, operation: str) -> None:
     with pytest.raises(ValueError, match="no id of an operation"):
