@@ -12,7 +12,6 @@ import structlog
 
 from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued
@@ -24,7 +23,6 @@ from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import CLUSTER
 from logcaster_guard.engine import epoch_marker
-from logcaster_guard.engine.blob_retention import blobs_to_keep
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
@@ -40,12 +38,12 @@ from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector, during
 from logcaster_guard.engine.left_copies import LeftCopies
-from logcaster_guard.engine.left_secrets import LeftSecrets, known_since
 from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.read_model import Parts, ReadModel
+from logcaster_guard.engine.release_retention import ReleaseRetention
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
@@ -68,7 +66,6 @@ from logcaster_guard.steps.step_services import (
 
 _DRAIN = 5.0
 _SWEEP = 60.0
-_YOUNG = 86_400.0
 _LOAD_RETRY = 5.0
 _STAMP_RETRY = 1.0
 
@@ -144,7 +141,7 @@ class Guard:
         self.executor = executor = Executor(self.state, clock, handlers, hub=hub, listener=services.inbox)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
         copies = LeftCopies(cluster, clock, self._kept_kinds)
-        self._left_secrets = LeftSecrets(self._manifests.secrets, self._needed_secrets, clock)
+        self._retention = ReleaseRetention(self.state, self._manifests, configuration.policy, clock)
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers, copies=copies)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
@@ -381,7 +378,7 @@ class Guard:
     async def sweep(self) -> None:
         """Clear away what guards that are gone have left behind, whatever it is."""
         await self.sweeper.sweep()
-        left = await self._left_secrets.claims(self.state.since)
+        left = await self._retention.left_secrets.claims(self.state.since)
         told_to = {t.namespace: t.key for t in reversed(self._configuration.targets)}
         # What is kept together, in a namespace without targets, is told to the first one.
         claims = [(told_to.get(n, self._configuration.targets[0].key), claim) for n, claim in left]
@@ -415,33 +412,9 @@ class Guard:
         return ClockComparison(clocks, self._configuration.targets, self.problems, self._clock)
 
     async def forget_old_releases(self) -> None:
-        """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""
-        if not self.state.loaded or not self.state.available or (self._term is not None and self._term.over):
-            return
-        try:
-            kept, secrets = await self._needed()
-            removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
-            if self._manifests.secrets is not None:
-                since = known_since(self.state.since, self._clock.now())
-                removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG, since=since)
-                self._left_secrets.forget()
-        except (ClusterError, JournalUnavailable) as error:
-            structlog.get_logger().error(
-                "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
-            )
-            return
-        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept) + len(secrets))
-
-    async def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The blobs that stay, and the places of what Secrets held. Raises `ClusterError` and `JournalUnavailable`."""
-        policy = self._configuration.policy
-        needed = self.state.releases_to_keep(policy.ledger)
-        secrets = secrets_among(needed)
-        kept = await blobs_to_keep(self.blobs, needed - secrets, policy.snapshots, self._clock.now())
-        return kept - secrets_among(kept), secrets | secrets_among(kept)
-
-    async def _needed_secrets(self) -> frozenset[str]:
-        return (await self._needed())[1]
+        """Remove the saved releases that no rollback can need any more, if this guard acts."""
+        if not (self._term is not None and self._term.over):
+            await self._retention.forget()
 
     async def compact_journal(self) -> None:
         """Let go of what no decision can need any more, if this guard acts."""

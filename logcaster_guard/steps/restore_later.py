@@ -145,7 +145,7 @@ class RestoreLaterHandler:
             return ExternalChange(SelectorIsTheirs(""))
         if workload.hash != plan.to_template:
             return ExternalChange(_another_release(workload, run))
-        if left is not None and left.uid == plan.live_uid and left.hash != plan.from_template:
+        if left is not None and (left.uid, left.hash) != (plan.live_uid, plan.from_template):
             return ExternalChange(_another_release(left, run))
         pods = 0 if left is None else await self._pods_of(left)
         return Pending(PodsLeft(pods)) if pods else await self._objects.look(step, run)

@@ -76,7 +76,8 @@ class Scene:
 
     `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
     `channels` are told beside Kubernetes Events. `failing` is what a guard's calls go through in place of `api`.
-    `account` tells what the guard may do; None: it is not asked. `health` answers checks of health.
+    `account` tells what the guard may do; None: it is not asked. `health` answers checks of health. `started` counts
+    the starts of containers that had read something by then.
     """
 
     cluster: Cluster
@@ -93,6 +94,7 @@ class Scene:
     account: Rights | None = None
     policy: Policy = POLICY
     health: Source | None = None
+    started: int = 0
     restores_secrets: ClassVar[bool] = False
 
     @classmethod
@@ -125,6 +127,7 @@ class Scene:
             scene = cls(cluster, world, api, folder, minimum, case)
             await (scene._install_environments(replicas) if case.switches else scene._install(replicas))
             present = await cluster.admin.list(scene.deployments)
+            scene.started = len(world.node.configuration.reads)
             scene.generation = sum(int(d["metadata"]["generation"]) for d in present)
             yield scene
         finally:
@@ -224,6 +227,8 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
+            if not self.case.missing:
+                await self.world.rolled_out(WITHIN, name=environments.BLUE)
         contents = await self.keep(*made.read)
         key, then = self.target.key, made.changed
         await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
@@ -434,14 +439,15 @@ class Scene:
         return [*files, *told]
 
     async def _mixed(self) -> Sequence[str]:
-        """The pods of the good release that have ever started on what another one's were to read."""
+        """The pods of the good release that have started since on what another one's were to read."""
         if not self.case.held or self.case.keeps_template:
             return []
         digests = self.good_digests()
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
+        since = self.world.node.configuration.reads[self.started :]
+        reads = [r for r in since if r.pod.startswith(tuple(f"{n}-" for n in names))]
         return [r.pod for r in reads if any(seen.digest not in digests for seen in r.seen)]
 
     def good_digests(self) -> frozenset[str]:

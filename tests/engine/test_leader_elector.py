@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepIntended
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.leadership import Role, Terms
 from logcaster_guard.engine.epoch_marker import EPOCH
 from logcaster_guard.engine.journal_state import run_stream
@@ -318,11 +319,13 @@ async def test_what_is_on_its_way_when_the_lease_is_lost_is_let_go_of(two: Two) 
     cluster, taken = two.first.cluster, asyncio.Event()
     through = cluster.json_patch
 
-    async def hanging(kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def hanging(
+        kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         if not taken.is_set():
             taken.set()
             await asyncio.Event().wait()
-        return await through(kind, namespace, name, operations)
+        return await through(kind, namespace, name, operations, manager=manager)
 
     setattr(cluster, "json_patch", hanging)  # noqa: B010 - a method is replaced
     cluster.roll(PROD, "v2")

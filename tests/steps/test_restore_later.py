@@ -72,11 +72,17 @@ def switches(made: Standby) -> None:
     made.cluster.change(Kind.SERVICE, SERVICE, lambda s: s["spec"].update(selector={LABEL: GREEN}))
 
 
+def makes_anew(made: Standby) -> None:
+    made.cluster.remove(Kind.DEPLOYMENT, GREEN)
+    made.cluster.add_deployment(GREEN, "v2")
+
+
 @pytest.mark.parametrize(
     ("act", "words"),
     [
         (rolls_out(GREEN), "v3"),
         (rolls_out(BLUE), "v3"),
+        (makes_anew, "v2"),
         (edits, "LEVEL"),
         (switches, "selector"),
         (lambda m: m.cluster.remove(Kind.DEPLOYMENT, BLUE), "gone"),

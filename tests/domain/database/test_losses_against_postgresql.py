@@ -97,7 +97,6 @@ def answers(connection: Connection, questions: Sequence[str]) -> Mapping[str, in
 
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 @given(statements=STATEMENTS)

@@ -516,16 +516,16 @@ def test_the_database_is_asked_for_what_no_file_shows() -> None:
 
 
 BOMBS = {
-    "sums": "SELECT 1" + "+1" * 60_000,
+    "sums": "SELECT 1" + "+1" * 30_000,
     "unions": "SELECT 1, 2" + " UNION SELECT 1, 2" * 10_000,
     "casts": "SELECT 1" + "::int" * 40_000,
     "joins": "SELECT * FROM t" + " JOIN t ON true" * 15_000,
-    "brackets": "SELECT " + "(" * 100_000 + "1" + ")" * 100_000,
-    "functions": "SELECT " + "f(1," * 50_000 + "1" + ")" * 50_000,
+    "brackets": "SELECT " + "(" * 20_000 + "1" + ")" * 20_000,
+    "functions": "SELECT " + "f(1," * 20_000 + "1" + ")" * 20_000,
     "queries": "SELECT * FROM " + "(SELECT 1,2 FROM " * 10_000 + "t" + ") a" * 10_000,
     "cases": "SELECT " + "CASE WHEN true THEN " * 10_000 + "1" + " END" * 10_000,
-    "arrays": "SELECT " + "ARRAY[1," * 20_000 + "1" + "]" * 20_000,
-    "negations": "SELECT " + "NOT " * 60_000 + "true",
+    "arrays": "SELECT " + "ARRAY[1," * 12_000 + "1" + "]" * 12_000,
+    "negations": "SELECT " + "NOT " * 20_000 + "true",
 }
 
 
