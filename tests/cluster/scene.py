@@ -302,7 +302,8 @@ class Scene:
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
-                saved_secrets=self.secrets(cluster),
+                # As with blobs, that something is kept is no point of the record.
+                saved_secrets=self.secrets(self.failing or self.api),
             ),
             authority=authority,
         )
