@@ -27,7 +27,7 @@ _SIZES = {"xfs": 300, "btrfs": 120}
 def mounted(kind: str, folder: Path, options: str = "") -> Iterator[Path]:
     """A file system of this kind; the test is skipped where nothing may be mounted."""
     place = folder / kind
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     if kind == "disk":
         yield place
         return

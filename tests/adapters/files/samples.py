@@ -15,10 +15,12 @@ from logcaster_guard.adapters.files.build import build
 from logcaster_guard.adapters.files.compare import compare
 from logcaster_guard.adapters.files.exchange import exchange
 from logcaster_guard.file_trees import Built, Comparison, Exchange, Exchanged, Order, Progress, TreeDigest
+from tests.real.file_systems import may_mount
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 FIRST = Order("first", 3)
-ROOT = os.geteuid() == 0
+# A root that may not mount may not give `trusted` attributes either.
+ROOT = os.geteuid() == 0 and may_mount()
 """Only root may give files away, or keep what belongs to others."""
 
 MIB = 1 << 20

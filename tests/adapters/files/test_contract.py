@@ -200,6 +200,8 @@ def test_of_many_differences_the_first_are_named_and_the_rest_is_counted(quick_s
 
 
 def test_more_attributes_than_a_file_can_have_are_told_as_that(site: Site, quick_site: Site) -> None:
+    if quick_site.kind == "disk":
+        pytest.skip("no file system that holds large attributes can be mounted here")
     (quick_site.source / "file").touch()
     os.setxattr(quick_site.source / "file", "user.note", bytes(30_000))
     try:

@@ -108,6 +108,8 @@ def test_a_link_in_what_is_removed_is_not_followed(quick_site: Site) -> None:
 
 def test_a_folder_becomes_a_link_while_it_is_copied(quick_site: Site) -> None:
     """What is checked first and opened later is not opened by its path."""
+    if quick_site.kind == "disk":
+        pytest.skip("no file system can be mounted here on which this folder comes late")
     small(quick_site.source)
     (quick_site.folder / "outside").mkdir()
     (quick_site.folder / "outside" / "secret").write_text("not to be copied")
