@@ -9,7 +9,7 @@ from logcaster_guard import messages
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import HoldDeferred, HoldSettled, NoticeQueued
 from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Pending, Unclear
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.messages.texts import english
@@ -59,7 +59,7 @@ class DeferredCompensations:
                 await self._settle(target, event, detail, theirs=True)
             case Unclear(detail) | Failed(_, detail):
                 self._not_yet(target, event, detail)
-            case _:
+            case Pending():
                 pass
 
     async def _settle(self, target: str, event: HoldDeferred, detail: Reason, *, theirs: bool) -> None:
